@@ -1,0 +1,51 @@
+"""Structured logs: one event per line, on stderr, as JSON or for a console. Bind ledger, partition and offset where they are known."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+from lumenstream.settings import LogSettings
+
+Logger = structlog.stdlib.BoundLogger
+
+
+def configure(settings: LogSettings, role: str) -> None:
+    """Set up logging for this process. Libraries that log through `logging` appear in the same form, from warnings up."""
+    level = getattr(logging, settings.level.upper())
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    if settings.format == "json":
+        last: list[Any] = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+    else:
+        last = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(max(level, logging.WARNING))
+    logging.getLogger("lumenstream").setLevel(level)
+    structlog.contextvars.bind_contextvars(role=role)
+
+
+def get_logger(name: str) -> Logger:
+    """A logger below `lumenstream`, for example `get_logger("sink")`."""
+    logger: Logger = structlog.get_logger(f"lumenstream.{name}")
+    return logger

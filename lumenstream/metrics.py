@@ -1,0 +1,104 @@
+"""Every metric of every role. Above each: what it is for, and a PromQL query that uses it.
+
+The status panel and /health read the same registry, so all three tell the same truth.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+# Where the producer stands. Source stuck: changes(lumenstream_produced_ledger[1m]) == 0
+PRODUCED_LEDGER: Final = Gauge("lumenstream_produced_ledger", "Highest ledger sequence delivered to the ledgers topic")
+
+# Production rate: rate(lumenstream_produced_ledgers_total[1m])
+PRODUCED_LEDGERS: Final = Counter("lumenstream_produced_ledgers", "Ledgers delivered to Kafka")
+
+# Bandwidth into Kafka: rate(lumenstream_produced_bytes_total[1m])
+PRODUCED_BYTES: Final = Counter("lumenstream_produced_bytes", "Bytes of ledgers delivered to Kafka")
+
+# Back-pressure at work: lumenstream_producer_queued_bytes > 1e8
+PRODUCER_QUEUED_BYTES: Final = Gauge("lumenstream_producer_queued_bytes", "Bytes handed to the client and not yet delivered")
+
+# A source that fails again and again: rate(lumenstream_source_errors_total[5m]) > 0
+SOURCE_ERRORS: Final = Counter("lumenstream_source_errors", "Failed reads from the ledger source, by kind", ["kind"])
+
+# Which decoder serves: lumenstream_decoder_info{decoder="native"}
+DECODER_INFO: Final = Gauge("lumenstream_decoder_info", "1 for the ledger decoder in use", ["decoder"])
+
+# Decode cost: histogram_quantile(0.99, rate(lumenstream_decode_seconds_bucket[5m]))
+DECODE_SECONDS: Final = Histogram("lumenstream_decode_seconds", "Time to decode one ledger", buckets=_SECONDS)
+
+# The slowest processor: topk(1, rate(lumenstream_processor_seconds_sum[5m]))
+PROCESSOR_SECONDS: Final = Histogram("lumenstream_processor_seconds", "Time of one processor on one ledger", ["processor"], buckets=_SECONDS)
+
+# Parts per second: sum by (processor) (rate(lumenstream_parts_sent_total[1m]))
+PARTS_SENT: Final = Counter("lumenstream_parts_sent", "Parts delivered to ledger-changes", ["processor"])
+
+# Size of what goes through Kafka: rate(lumenstream_part_bytes_total[5m]) / rate(lumenstream_parts_sent_total[5m])
+PART_BYTES: Final = Counter("lumenstream_part_bytes", "Bytes of parts delivered", ["processor"])
+
+# Must stay 0; a rise means a ledger waits for a fix: increase(lumenstream_processor_failures_total[1h]) > 0
+PROCESSOR_FAILURES: Final = Counter("lumenstream_processor_failures", "Ledgers a processor could not process", ["processor"])
+
+# Highest ledger a worker has seen: max(lumenstream_processed_ledger)
+PROCESSED_LEDGER: Final = Gauge("lumenstream_processed_ledger", "Highest ledger sequence processed by this worker")
+
+# Partitions per worker: lumenstream_assigned_partitions
+ASSIGNED_PARTITIONS: Final = Gauge("lumenstream_assigned_partitions", "Partitions this process reads")
+
+# Ledgers behind: max(lumenstream_produced_ledger) - max(lumenstream_cursor_ledger)
+CURSOR_LEDGER: Final = Gauge("lumenstream_cursor_ledger", "Highest ledger committed to the database")
+
+# Seconds behind the network: time() - max(lumenstream_cursor_close_time_seconds)
+CURSOR_CLOSE_TIME: Final = Gauge("lumenstream_cursor_close_time_seconds", "Close time of the cursor's ledger, Unix seconds")
+
+# Throughput: rate(lumenstream_committed_ledgers_total[1m])
+COMMITTED_LEDGERS: Final = Counter("lumenstream_committed_ledgers", "Ledgers committed to the database")
+
+# Rows per second by table: sum by (table) (rate(lumenstream_committed_rows_total[1m]))
+COMMITTED_ROWS: Final = Counter("lumenstream_committed_rows", "Rows written", ["table"])
+
+# Commit latency: histogram_quantile(0.99, rate(lumenstream_commit_seconds_bucket[5m]))
+COMMIT_SECONDS: Final = Histogram("lumenstream_commit_seconds", "Time of one sink transaction", buckets=_SECONDS)
+
+# Close to visible: histogram_quantile(0.99, rate(lumenstream_latency_seconds_bucket[5m]))
+LATENCY_SECONDS: Final = Histogram("lumenstream_latency_seconds", "From arrival on the ledgers-changes topic to commit", buckets=_SECONDS)
+
+# Who is the writer: lumenstream_sink_is_leader == 1
+SINK_IS_LEADER: Final = Gauge("lumenstream_sink_is_leader", "1 while this sink holds the writer's lock")
+
+# Memory in the reorder window: lumenstream_sink_buffered_bytes
+SINK_BUFFERED_LEDGERS: Final = Gauge("lumenstream_sink_buffered_ledgers", "Ledgers waiting in the reorder window")
+SINK_BUFFERED_BYTES: Final = Gauge("lumenstream_sink_buffered_bytes", "Bytes of parts waiting in the reorder window")
+SINK_PAUSED_PARTITIONS: Final = Gauge("lumenstream_sink_paused_partitions", "Partitions paused because they run ahead")
+
+# The sink waits for a part: lumenstream_sink_waiting_seconds > 30
+SINK_WAITING_SECONDS: Final = Gauge("lumenstream_sink_waiting_seconds", "How long the next ledger has been waiting for its parts")
+
+# What it waits for: lumenstream_sink_missing_part == 1
+SINK_MISSING_PART: Final = Gauge("lumenstream_sink_missing_part", "1 for a part the next ledger lacks", ["processor"])
+
+# Repeats dropped, harmless: rate(lumenstream_sink_duplicate_parts_total[5m])
+SINK_DUPLICATE_PARTS: Final = Counter("lumenstream_sink_duplicate_parts", "Parts that came twice or late and were dropped")
+
+# Servers that went away: increase(lumenstream_server_errors_total[5m])
+SERVER_ERRORS: Final = Counter("lumenstream_server_errors", "Failed calls to a server that are retried", ["server"])
+
+# Publisher lag in ledgers: max(lumenstream_cursor_ledger) - max(lumenstream_published_ledger)
+PUBLISHED_LEDGER: Final = Gauge("lumenstream_published_ledger", "Highest ledger whose state changes were published")
+
+# Events per second: sum by (category) (rate(lumenstream_published_events_total[1m]))
+PUBLISHED_EVENTS: Final = Counter("lumenstream_published_events", "State changes delivered to Kafka", ["category"])
+
+# API latency: histogram_quantile(0.99, sum by (le) (rate(lumenstream_api_request_seconds_bucket[5m])))
+API_REQUEST_SECONDS: Final = Histogram("lumenstream_api_request_seconds", "Time of one HTTP request", ["path", "status"], buckets=_SECONDS)
+
+# Error rate by code: sum by (code) (rate(lumenstream_api_errors_total[5m]))
+API_ERRORS: Final = Counter("lumenstream_api_errors", "GraphQL errors by code", ["code"])
+
+# Queries against the database: rate(lumenstream_api_queries_total[1m])
+API_QUERIES: Final = Counter("lumenstream_api_queries", "Database queries by name", ["query"])

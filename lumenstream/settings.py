@@ -1,0 +1,179 @@
+"""Every setting of every role, in one tree.
+
+Order of precedence: command-line flag, environment (`LUMENSTREAM_` + path joined by two underscores, for example
+`LUMENSTREAM_KAFKA__BOOTSTRAP`), file `.env`, default. `lumenstream config` prints what is in force, secrets masked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from lumenstream.errors import ConfigurationError
+
+PASSPHRASES: Final = {
+    "pubnet": "Public Global Stellar Network ; September 2015",
+    "testnet": "Test SDF Network ; September 2015",
+    "sandbox": "Lumenstream Sandbox Network",
+}
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NetworkSettings(_Section):
+    name: str = Field("sandbox", description="pubnet, testnet, sandbox, or any name together with a passphrase")
+    passphrase: str = Field("", description="network passphrase; empty: the known one of that name")
+
+    def resolved_passphrase(self) -> str:
+        """The passphrase in force. ConfigurationError for an unknown name without one."""
+        if self.passphrase:
+            return self.passphrase
+        if self.name in PASSPHRASES:
+            return PASSPHRASES[self.name]
+        raise ConfigurationError(
+            f"network {self.name!r} has no known passphrase", hint="set --network-passphrase or LUMENSTREAM_NETWORK__PASSPHRASE"
+        )
+
+    def network_id(self) -> bytes:
+        """SHA-256 of the passphrase."""
+        return hashlib.sha256(self.resolved_passphrase().encode()).digest()
+
+
+class KafkaSettings(_Section):
+    bootstrap: str = Field("127.0.0.1:9092", description="bootstrap servers, host:port, comma separated")
+    topic_prefix: str = Field("", description="put in front of every topic and consumer group", max_length=100)
+    partitions: int = Field(12, ge=1, le=1000, description="partitions of the ledger and parts topics")
+    replication: int = Field(1, ge=1, le=9)
+    range_size: int = Field(1, ge=1, le=4096, description="ledgers that share a partition in a row on the live topics")
+    backfill_range_size: int = Field(64, ge=1, le=4096)
+    max_message_bytes: int = Field(32 << 20, ge=1 << 20, le=1 << 30)
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = ""
+    sasl_username: str = ""
+    sasl_password: SecretStr = SecretStr("")
+    ssl_ca_location: str = ""
+    request_timeout_seconds: float = Field(10.0, gt=0, le=300)
+    session_timeout_seconds: float = Field(6.0, ge=1, le=300, description="a dead worker's partitions move after this long")
+    retention_hours: int = Field(168, ge=1, description="of the ledger and parts topics, counted from arrival")
+
+    def topic(self, name: str) -> str:
+        """The full name of a topic."""
+        return self.topic_prefix + name
+
+
+class DatabaseSettings(_Section):
+    url: SecretStr = Field(SecretStr("postgresql://postgres@127.0.0.1:5432/lumenstream"), description="libpq connection string")
+    pool_min: int = Field(1, ge=0, le=100)
+    pool_max: int = Field(10, ge=1, le=200)
+    connect_timeout_seconds: int = Field(5, ge=1, le=120)
+    statement_timeout_seconds: int = Field(60, ge=1, le=3600)
+
+
+class ProducerSettings(_Section):
+    source: Literal["files", "rpc", "sandbox"] = "sandbox"
+    path: Path | None = Field(None, description="files: a ledger file or a folder of them, any known format")
+    rpc_url: str = Field("", description="rpc: URL of a Stellar RPC server")
+    from_ledger: int | None = Field(None, ge=1, description="start here whatever the topic and the database say")
+    poll_seconds: float = Field(1.0, gt=0, le=60)
+    rpc_page: int = Field(10, ge=1, le=200, description="ledgers asked for in one getLedgers call")
+    max_queued_bytes: int = Field(256 << 20, ge=1 << 20, description="back-pressure: bytes waiting for delivery")
+    max_ahead_ledgers: int = Field(0, ge=0, description="stop this many ledgers past the database cursor; 0: no limit")
+    http_port: int = Field(8011, ge=0, le=65535, description="/health, /ready, /metrics; 0: a free port")
+
+
+class ProcessSettings(_Section):
+    processors: tuple[str, ...] = Field((), description="names; empty: all")
+    workers: int = Field(1, ge=1, le=64)
+    from_ledger: int | None = Field(None, ge=1)
+    http_port: int = Field(8012, ge=0, le=65535, description="first port; worker n listens on this + n")
+
+    @field_validator("processors", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+
+
+class SinkSettings(_Section):
+    reorder_window_ledgers: int = Field(64, ge=1, le=10_000, description="past it partitions that run ahead are paused")
+    reorder_window_bytes: int = Field(256 << 20, ge=1 << 20)
+    group_ledgers: int = Field(16, ge=1, le=1000, description="ledgers in one transaction while catching up; 1: never group")
+    group_threshold: int = Field(32, ge=0, description="complete ledgers waiting before they are grouped")
+    missing_part_seconds: float = Field(30.0, gt=0, description="a ledger that waits longer for a part is reported")
+    standby_poll_seconds: float = Field(1.0, gt=0, le=60)
+    http_port: int = Field(8013, ge=0, le=65535)
+
+
+class PublisherSettings(_Section):
+    poll_seconds: float = Field(1.0, gt=0, le=60)
+    batch_ledgers: int = Field(16, ge=1, le=1000)
+    http_port: int = Field(8014, ge=0, le=65535)
+
+
+class ApiSettings(_Section):
+    host: str = "127.0.0.1"
+    port: int = Field(8001, ge=0, le=65535)
+    page_default: int = Field(50, ge=1, le=1000)
+    page_max: int = Field(100, ge=1, le=1000)
+    max_body_bytes: int = Field(100 << 10, ge=1 << 10)
+    max_depth: int = Field(15, ge=1, le=100)
+    max_tokens: int = Field(5_000, ge=100)
+    max_balance_accounts: int = Field(20, ge=1, le=1000)
+    introspection: bool = True
+    request_timeout_seconds: float = Field(30.0, gt=0, le=600)
+    query_page: bool = True
+
+
+class SandboxSettings(_Section):
+    seed: int = Field(1, ge=0)
+    close_seconds: float = Field(1.0, gt=0, le=60)
+    transactions_per_ledger: int = Field(20, ge=0, le=1000)
+    max_ledgers: int = Field(0, ge=0, description="stop after this many; 0: never")
+
+
+class LogSettings(_Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["console", "json"] = "console"
+
+
+class Settings(BaseSettings):
+    """The whole tree. Build it with `load_settings`, which turns mistakes into one clear line."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LUMENSTREAM_", env_nested_delimiter="__", env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True
+    )
+
+    network: NetworkSettings = NetworkSettings()
+    kafka: KafkaSettings = KafkaSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    producer: ProducerSettings = ProducerSettings()
+    process: ProcessSettings = ProcessSettings()
+    sink: SinkSettings = SinkSettings()
+    publisher: PublisherSettings = PublisherSettings()
+    api: ApiSettings = ApiSettings()
+    sandbox: SandboxSettings = SandboxSettings()
+    log: LogSettings = LogSettings()
+
+
+def load_settings(**flags: Any) -> Settings:
+    """Settings from flags (dotted paths with `__`, for example `kafka__bootstrap`; None means not given), environment and `.env`.
+
+    ConfigurationError names the first wrong setting and how to set it.
+    """
+    overrides: dict[str, dict[str, Any]] = {}
+    for path, value in flags.items():
+        if value is not None:
+            section, _, name = path.partition("__")
+            overrides.setdefault(section, {})[name] = value
+    try:
+        return Settings(**overrides)  # nested init values are merged with the environment's by pydantic-settings
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        variable = "LUMENSTREAM_" + "__".join(str(part) for part in first["loc"]).upper()
+        raise ConfigurationError(f"setting {place}: {first['msg']}", hint=f"mend the flag, {variable} or .env") from error

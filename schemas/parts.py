@@ -1,0 +1,151 @@
+"""A part: everything one processor says about one ledger, and its compact encoding on topic `ledger-changes`.
+
+Encoding (schema version 1): one MessagePack map
+    "a": addresses, "w": words, "k": keys          dictionaries, each value once, in order of first use
+    "f": {family: [row count, column, column...]}  columns in the order of `schemas.families`, packed by their kind
+Fixed-width columns are little-endian arrays; dictionary columns are 16-bit indexes (32-bit when the dictionary is longer than
+65,535), all ones meaning NULL. The same rows give the same bytes.
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import ormsgpack
+
+from schemas.families import FAMILIES, STATE_CHANGES, Family, Kind
+from schemas.state_changes import CATEGORY_OF, StateChange
+
+SCHEMA_VERSION: Final = 1
+MAX_PART_BYTES: Final = 64 << 20
+
+Row = tuple[Any, ...]
+_SWAP: Final = sys.byteorder == "big"
+_I64_MIN: Final = -(1 << 63)
+_U64_MAX: Final = (1 << 64) - 1
+_HASH_BYTES: Final = 32
+_DICTIONARIES: Final = {Kind.ADDRESS: "a", Kind.WORD: "w", Kind.KEY: "k"}
+
+
+class PartError(ValueError):
+    """The bytes are not a part of a schema version this code reads."""
+
+
+class Part:
+    """Rows by family, in emission order. A processor fills one for each ledger; it has no other output."""
+
+    __slots__ = ("rows",)
+
+    def __init__(self) -> None:
+        self.rows: dict[str, list[Row]] = {}
+
+    def add(self, family: Family, rows: Iterable[Row]) -> None:
+        """Append rows of a family. Families without rows are absent."""
+        if batch := list(rows):
+            self.rows.setdefault(family.name, []).extend(batch)
+
+    def add_state_changes(self, changes: Iterable[StateChange]) -> None:
+        """Append state changes, each to the family of its category."""
+        for change in changes:
+            self.rows.setdefault(STATE_CHANGES[CATEGORY_OF[type(change)]].name, []).append(change)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Part) and self.rows == other.rows
+
+    def __repr__(self) -> str:
+        return f"Part({', '.join(f'{name}={len(rows)}' for name, rows in self.rows.items())})"
+
+
+def encode(part: Part) -> bytes:
+    """The bytes of a part: families in the order of the registry, so that equal rows give equal bytes."""
+    dictionaries: dict[str, dict[Any, int]] = {"a": {}, "w": {}, "k": {}}
+    families: dict[str, list[Any]] = {}
+    for name, family in FAMILIES.items():
+        rows = part.rows.get(name)
+        if rows:
+            columns = zip(*rows, strict=True)
+            packed = [_pack(kind, column, dictionaries) for (_, kind), column in zip(family.columns, columns, strict=True)]
+            families[name] = [len(rows), *packed]
+    unknown = part.rows.keys() - FAMILIES.keys()
+    if unknown:
+        raise PartError(f"unknown families {sorted(unknown)}")
+    return ormsgpack.packb({**{key: list(entries) for key, entries in dictionaries.items()}, "f": families})
+
+
+def decode(data: bytes) -> Part:
+    """The part behind the bytes; rows come as plain tuples. PartError when they are not a part."""
+    if len(data) > MAX_PART_BYTES:
+        raise PartError(f"a part of {len(data)} bytes is over the limit of {MAX_PART_BYTES}")
+    try:
+        raw = ormsgpack.unpackb(data)
+        part = Part()
+        for name, (count, *packed) in raw["f"].items():
+            columns = FAMILIES[name].columns
+            if len(packed) != len(columns):
+                raise PartError(f"family {name} has {len(packed)} columns, expected {len(columns)}")
+            unpacked = [_unpack(kind, column, count, raw) for (_, kind), column in zip(columns, packed, strict=True)]
+            part.rows[name] = list(zip(*unpacked, strict=True))
+        return part
+    except PartError:
+        raise
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise PartError(f"not a part: {error!r}") from error
+
+
+def _pack(kind: Kind, column: Sequence[Any], dictionaries: dict[str, dict[Any, int]]) -> Any:
+    match kind:
+        case Kind.I64:
+            return _bytes_of(array("q", column))
+        case Kind.BOOL:
+            return bytes(column)
+        case Kind.HASH:
+            return b"".join(column)
+        case Kind.BIG:
+            return [v if v is None or _I64_MIN <= v <= _U64_MAX else str(v) for v in column]
+        case Kind.ANY:
+            return list(column)
+        case _:
+            entries = dictionaries[_DICTIONARIES[kind]]
+            indexes = [-1 if v is None else entries.setdefault(v, len(entries)) for v in column]
+            wide = len(entries) > 0xFFFF
+            missing = 0xFFFFFFFF if wide else 0xFFFF
+            return _bytes_of(array("I" if wide else "H", [missing if i < 0 else i for i in indexes]))
+
+
+def _unpack(kind: Kind, packed: Any, count: int, raw: dict[str, Any]) -> Sequence[Any]:
+    match kind:
+        case Kind.I64:
+            column: Sequence[Any] = _array_of("q", packed)
+        case Kind.BOOL:
+            column = [byte != 0 for byte in packed]
+        case Kind.HASH:
+            column = [packed[at : at + _HASH_BYTES] for at in range(0, len(packed), _HASH_BYTES)]
+        case Kind.BIG:
+            column = [int(v) if isinstance(v, str) else v for v in packed]
+        case Kind.ANY:
+            column = packed
+        case _:
+            wide = len(packed) == 4 * count
+            missing = 0xFFFFFFFF if wide else 0xFFFF
+            entries = raw[_DICTIONARIES[kind]]
+            column = [None if i == missing else entries[i] for i in _array_of("I" if wide else "H", packed)]
+    if len(column) != count:
+        raise PartError(f"a column of {len(column)} values, expected {count}")
+    return column
+
+
+def _bytes_of(values: array[int]) -> bytes:
+    if _SWAP:
+        values.byteswap()
+    return values.tobytes()
+
+
+def _array_of(typecode: str, packed: bytes) -> array[int]:
+    values: array[int] = array(typecode)
+    values.frombytes(packed)
+    if _SWAP:
+        values.byteswap()
+    return values

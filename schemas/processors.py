@@ -1,0 +1,43 @@
+"""The processors the pipeline knows: names, versions, and the families each one owns.
+
+The sink commits a ledger when it holds the parts of every processor that table `processors` requires from that ledger on;
+migrations and `lumenstream migrate` register these names there.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from schemas import families
+from schemas.state_changes import Category
+
+
+class ProcessorSpec(NamedTuple):
+    name: str
+    version: int
+    families: tuple[str, ...]
+
+
+PROCESSORS: Final[dict[str, ProcessorSpec]] = {
+    spec.name: spec
+    for spec in (
+        ProcessorSpec(
+            "participants",
+            1,
+            (
+                families.LEDGERS.name,
+                families.TRANSACTIONS.name,
+                families.OPERATIONS.name,
+                families.TRANSACTIONS_ACCOUNTS.name,
+                families.OPERATIONS_ACCOUNTS.name,
+            ),
+        ),
+        ProcessorSpec(
+            "token_transfers",
+            1,
+            (families.STATE_CHANGES[Category.BALANCE].name, families.STATE_CHANGES[Category.ACCOUNT].name),
+        ),
+        ProcessorSpec("trustlines", 1, (families.TRUSTLINE_ASSETS.name, families.TRUSTLINE_CHANGES.name)),
+        ProcessorSpec("accounts", 1, (families.ACCOUNT_CHANGES.name,)),
+    )
+}
