@@ -49,7 +49,7 @@ SETTINGS = {
     "timezone": "UTC",
     "log_min_messages": "warning",
 }
-THROW_AWAY_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+THROW_AWAY_SETTINGS = {"fsync": "off", "full_page_writes": "off"}
 
 
 def _wheel_directory() -> Path:
@@ -148,7 +148,9 @@ class EmbeddedPostgres:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if user:
             if not can_enter(directory.parent, user):
-                raise ServerError(f"PostgreSQL runs as {user.name}, who cannot enter {directory.parent}: choose another directory")
+                raise ServerError(
+                    f"PostgreSQL runs as {user.name}, who cannot enter {directory.parent}: choose another directory"
+                )
             os.chown(directory, user.uid, user.gid)
         return directory
 

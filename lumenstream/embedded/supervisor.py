@@ -63,7 +63,7 @@ def spawn(job: dict[str, Any]) -> subprocess.Popen[bytes]:
             stderr=log,
             cwd=job["cwd"],
             start_new_session=True,
-            preexec_fn=become_server,
+            preexec_fn=become_server,  # noqa: PLW1509 (this process has one thread)
         )
 
 

@@ -39,6 +39,9 @@ SETTINGS = {
     "controller.listener.names": "CONTROLLER",
     "inter.broker.listener.name": "PLAINTEXT",
     "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    # Short, because a broker comes back from kill -9 only after the session of its former self.
+    "broker.session.timeout.ms": 3000,
+    "broker.heartbeat.interval.ms": 500,
     "auto.create.topics.enable": "false",
     "message.max.bytes": MESSAGE_MAX_BYTES,
     "replica.fetch.max.bytes": MESSAGE_MAX_BYTES,
