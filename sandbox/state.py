@@ -160,10 +160,10 @@ class Layer:
             before = self._parent._find(key)
             if before is not None:
                 result.append(_STATE + before.encode())
-            if after is None:
-                result.append(_REMOVED + key)
-            else:
+            if after is not None:
                 result.append((_CREATED if before is None else _UPDATED) + after.encode())
+            elif before is not None:
+                result.append(_REMOVED + key)
         return result
 
     def _find(self, key: bytes) -> Entry | None:
