@@ -58,8 +58,7 @@ class Traffic:
         if kind < 0.05:
             return self._issue(state, rng)
         sender = self._pick(state, rng)
-        account = state.account(self._key(sender))
-        if account is None or account.available < _LOW_BALANCE_STROOPS:
+        if not self._is_solvent(state, sender):
             top_up = Payment(MuxedAccount(self._key(sender)), NATIVE, MEMBER_BALANCE_STROOPS)
             return Job(self._keys.root, (Operation(top_up),))
         if kind < 0.09:
@@ -69,8 +68,13 @@ class Traffic:
         return Job(self._keys.member(sender), tuple(Operation(body) for body in bodies))
 
     def sponsor(self, state: Layer, rng: Random) -> Keypair:
-        """Who pays for a fee bump."""
-        return self._keys.member(self._pick(state, rng))
+        """Who pays for a fee bump: a member that has plenty, else the root."""
+        member = self._pick(state, rng)
+        return self._keys.member(member) if self._is_solvent(state, member) else self._keys.root
+
+    def _is_solvent(self, state: Layer, member: int) -> bool:
+        account = state.account(self._key(member))
+        return account is not None and account.available >= _LOW_BALANCE_STROOPS
 
     def _key(self, member: int) -> bytes:
         return self._keys.member(member).raw_public_key()

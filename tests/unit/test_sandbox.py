@@ -1,7 +1,7 @@
 """The generated chain, checked from the outside: everything is decoded with stellar_sdk and recomputed from the bytes."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice, pairwise
@@ -66,9 +66,10 @@ class Decoded:
 
 
 def public_key(muxed: xdr.MuxedAccount) -> bytes:
-    key = muxed.ed25519 or (muxed.med25519 and muxed.med25519.ed25519)
-    assert key is not None
-    return key.uint256
+    if muxed.ed25519 is not None:
+        return muxed.ed25519.uint256
+    assert muxed.med25519 is not None
+    return muxed.med25519.ed25519.uint256
 
 
 def sdk_envelope(envelope: xdr.TransactionEnvelope) -> TransactionEnvelope | FeeBumpTransactionEnvelope:
@@ -444,16 +445,16 @@ def test_fee_events_say_what_was_charged(chain: list[Decoded]) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "build",
     [
-        {"accounts": 1},
-        {"transactions_per_ledger": -1},
-        {"close_seconds": 0},
-        {"network_passphrase": ""},
-        {"seed": -1},
-        {"max_queued_operations": -1},
+        lambda: SandboxSettings(accounts=1),
+        lambda: SandboxSettings(transactions_per_ledger=-1),
+        lambda: SandboxSettings(close_seconds=0),
+        lambda: SandboxSettings(network_passphrase=""),
+        lambda: SandboxSettings(seed=-1),
+        lambda: SandboxSettings(max_queued_operations=-1),
     ],
 )
-def test_settings_refuse_nonsense(wrong: dict[str, int]) -> None:
+def test_settings_refuse_nonsense(build: Callable[[], SandboxSettings]) -> None:
     with pytest.raises(ValueError):
-        SandboxSettings(**wrong)
+        build()
