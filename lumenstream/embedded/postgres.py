@@ -110,6 +110,8 @@ class EmbeddedPostgres:
 
     def start(self) -> Self:
         """Initialize the data directory if it is new, start the server, create the database. Raises ServerError."""
+        if self._process is not None:
+            raise ServerError("PostgreSQL is already running")
         user = unprivileged_user()
         binaries = _binaries(user)
         self._directory = self._prepare_directory(user)

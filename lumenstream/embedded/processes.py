@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -182,10 +183,8 @@ class ChildProcess:
             if self._supervisor is None:
                 return
             assert self._supervisor.stdin is not None
-            try:
+            with suppress(BrokenPipeError):  # it has ended by itself
                 self._supervisor.stdin.write(command)
-            except BrokenPipeError:
-                pass  # it has ended by itself
             try:
                 self._supervisor.wait(self.command.stop_timeout_s + STOP_GRACE_S)
             except subprocess.TimeoutExpired:

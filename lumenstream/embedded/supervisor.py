@@ -36,7 +36,7 @@ def _prctl() -> Callable[[int, int], object] | None:
 
 
 def spawn(job: dict[str, Any]) -> subprocess.Popen[bytes]:
-    """Start the server with the job's root, user and environment; should this supervisor be killed, the kernel ends the server."""
+    """Start the server with the job's root, user and environment; if this supervisor is killed, the kernel ends it."""
     prctl = _prctl()
     supervisor = os.getpid()
 

@@ -13,7 +13,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from lumenstream.embedded.processes import LOOPBACK, ChildProcess, Command, MissingWheelError, accepts_connections, free_port
+from lumenstream.embedded.processes import (
+    LOOPBACK,
+    ChildProcess,
+    Command,
+    MissingWheelError,
+    ServerError,
+    accepts_connections,
+    free_port,
+)
 
 READY_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 3.0
@@ -56,6 +64,8 @@ class EmbeddedTansu:
 
     def start(self) -> Self:
         """Start the broker and wait until it accepts connections. Raises MissingWheelError or ServerError."""
+        if self._process is not None:
+            raise ServerError("the Tansu broker is already running")
         binary = _broker_binary()
         if self._log is None:
             self._scratch = Path(tempfile.mkdtemp(prefix="lumenstream-tansu-"))

@@ -19,7 +19,15 @@ from xml.etree import ElementTree
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from lumenstream.embedded.processes import LOOPBACK, ChildProcess, Command, accepts_connections, free_port, run_to_end
+from lumenstream.embedded.processes import (
+    LOOPBACK,
+    ChildProcess,
+    Command,
+    ServerError,
+    accepts_connections,
+    free_port,
+    run_to_end,
+)
 from tests.servers.cache import REPOSITORY, Unavailable, cached_directory
 
 POM = REPOSITORY / "ops" / "kafka" / "pom.xml"
@@ -98,12 +106,16 @@ def jars() -> Path:
 
 
 class KafkaServer:
-    """A broker on a port that stays the same over restarts. Ends with the process that started it."""
+    """A broker on a port that stays the same over restarts. Ends with the process that started it.
+
+    `advertised_port` is where clients are sent on, for a broker behind a `TcpProxy`.
+    """
 
     kind = "Apache Kafka from Maven jars"
 
-    def __init__(self, settings: dict[str, object] | None = None) -> None:
+    def __init__(self, settings: dict[str, object] | None = None, advertised_port: int | None = None) -> None:
         self.port = free_port()
+        self._advertised_port = advertised_port or self.port
         self._controller_port = free_port()
         self._settings = settings or {}
         self._directory: Path | None = None
@@ -127,6 +139,8 @@ class KafkaServer:
 
     def start(self) -> Self:
         """Format a new data directory if there is none, start the broker and wait until it answers. Raises Unavailable."""
+        if self._process is not None and self._process.running:
+            raise ServerError("Kafka is already running")
         library = jars()
         if self._directory is None:
             self._directory = Path(tempfile.mkdtemp(prefix="lumenstream-kafka-"))
@@ -175,7 +189,7 @@ class KafkaServer:
         settings = {
             **SETTINGS,
             "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://{LOOPBACK}:{self._controller_port}",
-            "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
+            "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{self._advertised_port}",
             "controller.quorum.voters": f"{NODE_ID}@{LOOPBACK}:{self._controller_port}",
             "log.dirs": self._home / "data",
             **self._settings,

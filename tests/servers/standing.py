@@ -107,9 +107,9 @@ def keep(hours: float) -> None:
     kafka, database = KafkaServer(), TimescaleServer()
     try:
         with ThreadPoolExecutor() as pool:
-            starts = [pool.submit(kafka.start), pool.submit(database.start)]
-        for start in starts:
-            start.result()
+            kafka_start, database_start = pool.submit(kafka.start), pool.submit(database.start)
+        kafka_start.result()
+        database_start.result()
         standing = Standing(
             keeper_pid=os.getpid(),
             keeper_started=process_start(os.getpid()) or 0,

@@ -146,6 +146,8 @@ class TimescaleServer:
 
     def start(self) -> Self:
         """Make a new data directory if there is none, start the server and wait until it answers. Raises Unavailable."""
+        if self._process is not None and self._process.running:
+            raise ServerError("PostgreSQL is already running")
         self._root = private_root()
         if self._directory is None:
             self._directory = Path(tempfile.mkdtemp(prefix="server-", dir=self._root / "srv"))

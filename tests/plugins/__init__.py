@@ -1,0 +1,1 @@
+"""Fixture plugins, one per concern."""

@@ -1,0 +1,233 @@
+"""Servers for integration tests: started once for a test run, only those that a collected test asks for.
+
+`database_url` is a database of the test's own, copied from a migrated template; `kafka` is a topic prefix of the test's own on
+the shared broker. `own_kafka` and `own_database` are servers of the test's own, to be killed and restarted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import psycopg
+import pytest
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+from psycopg import sql
+
+from tests.servers.cache import Unavailable
+from tests.servers.choose import Chosen, Servers, with_database
+from tests.servers.kafka import KafkaServer
+from tests.servers.timescale import TimescaleServer
+
+ADMIN_TIMEOUT_S = 30.0
+COPY_TIMEOUT_S = 30.0
+KINDS = ("unit", "integration", "golden", "chaos", "docker")
+KAFKA_FIXTURES = {"kafka"}
+DATABASE_FIXTURES = {"database_url", "empty_database_url"}
+
+SERVERS = pytest.StashKey[Servers]()
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaForTest:
+    """A broker and the prefix of the topics that the test may make; they are deleted after it."""
+
+    bootstrap: str
+    topic_prefix: str
+
+    def create_topic(self, name: str, partitions: int = 1, config: dict[str, str] | None = None) -> str:
+        """Create `<prefix><name>`, wait until the broker knows it and return its full name."""
+        topic = f"{self.topic_prefix}{name}"
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        for future in admin.create_topics([NewTopic(topic, partitions, 1, config=config or {})]).values():
+            future.result(ADMIN_TIMEOUT_S)
+        deadline = time.monotonic() + ADMIN_TIMEOUT_S
+        while len(admin.list_topics(topic, timeout=ADMIN_TIMEOUT_S).topics[topic].partitions) != partitions:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{topic} did not appear within {ADMIN_TIMEOUT_S:.0f} s")
+            time.sleep(0.05)
+        return topic
+
+    def delete_topics(self) -> None:
+        """Delete every topic with the prefix."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        found = admin.list_topics(timeout=ADMIN_TIMEOUT_S).topics
+        mine = [topic for topic in found if topic.startswith(self.topic_prefix)]
+        if mine:
+            for future in admin.delete_topics(mine).values():
+                future.result(ADMIN_TIMEOUT_S)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[SERVERS] = Servers()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by their directory; what is not marked otherwise is a unit test."""
+    for item in items:
+        if not any(item.get_closest_marker(kind) for kind in KINDS):
+            directory = next((part for part in item.path.parts[::-1] if part in KINDS), "unit")
+            item.add_marker(getattr(pytest.mark, directory))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Start both servers side by side if the run needs both."""
+    if session.config.option.collectonly:
+        return
+    names = {name for item in session.items for name in getattr(item, "fixturenames", [])}
+    if names & KAFKA_FIXTURES and names & DATABASE_FIXTURES:
+        session.config.stash[SERVERS].prepare()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    servers = item.config.stash[SERVERS]
+    for marker in item.iter_markers("needs"):
+        for feature in marker.args:
+            try:
+                missing = not servers.has(feature)
+            except Unavailable as error:
+                pytest.skip(f"no server: {error}")
+            if missing:
+                pytest.skip(f"needs {feature}, which the servers of this run do not offer")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    config.stash[SERVERS].close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Which servers were used, and which tests did not run and why."""
+    lines = []
+    for server in config.stash[SERVERS].started():
+        if isinstance(server, Chosen):
+            edition = f", TimescaleDB edition {server.edition}" if server.edition else ""
+            lines.append(f"used: {server.kind}{edition}")
+            lines.extend(f"  passed over: {reason.splitlines()[0]}" for reason in server.passed_over)
+        else:
+            lines.append(f"none: {server}")
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        lines.append(f"not run: {report.nodeid}: {reason.removeprefix('Skipped: ')}")
+    if lines:
+        terminalreporter.section("servers")
+        for line in lines:
+            terminalreporter.line(line)
+
+
+@pytest.fixture(scope="session")
+def servers(pytestconfig: pytest.Config) -> Servers:
+    """The run's servers; each starts when first asked for."""
+    return pytestconfig.stash[SERVERS]
+
+
+def create_database(admin: psycopg.Connection[tuple[object, ...]], name: str, template: str) -> None:
+    """Copy a template, which nobody may be connected to: TimescaleDB's launcher at times is."""
+    statement = sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template))
+    deadline = time.monotonic() + COPY_TIMEOUT_S
+    while True:
+        try:
+            admin.execute(statement)
+            return
+        except psycopg.errors.ObjectInUse:
+            if time.monotonic() > deadline:
+                raise
+            admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (template,))
+            time.sleep(0.05)
+
+
+def drop_database(admin: psycopg.Connection[tuple[object, ...]], name: str) -> None:
+    admin.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def admin_url(servers: Servers) -> str:
+    """The URL of the administration database."""
+    try:
+        return servers.database_url
+    except Unavailable as error:
+        pytest.skip(f"no database: {error}")
+
+
+def migrate_template(url: str) -> None:
+    """Apply every migration, if there are migrations."""
+    if importlib.util.find_spec("migrations") and importlib.util.find_spec("migrations.runner"):
+        importlib.import_module("migrations.runner").migrate(url)
+
+
+@pytest.fixture(scope="session")
+def template_database(admin_url: str) -> Iterator[str]:
+    """The name of a migrated database that nobody can connect to."""
+    name = f"ls_template_{secrets.token_hex(6)}"
+    with psycopg.connect(admin_url, autocommit=True) as admin:
+        admin.execute(sql.SQL("create database {} template template0").format(sql.Identifier(name)))
+        try:
+            migrate_template(with_database(admin_url, name))
+            admin.execute(sql.SQL("alter database {} allow_connections false").format(sql.Identifier(name)))
+        except BaseException:
+            drop_database(admin, name)
+            raise
+    yield name
+    with psycopg.connect(admin_url, autocommit=True) as admin:
+        drop_database(admin, name)
+
+
+def _database(admin_url: str, template: str) -> Iterator[str]:
+    name = f"ls_{secrets.token_hex(6)}"
+    with psycopg.connect(admin_url, autocommit=True) as admin:
+        create_database(admin, name, template)
+    yield with_database(admin_url, name)
+    with psycopg.connect(admin_url, autocommit=True) as admin:
+        drop_database(admin, name)
+
+
+@pytest.fixture
+def database_url(admin_url: str, template_database: str) -> Iterator[str]:
+    """The URL of a migrated database of the test's own."""
+    yield from _database(admin_url, template_database)
+
+
+@pytest.fixture
+def empty_database_url(admin_url: str) -> Iterator[str]:
+    """The URL of an empty database of the test's own."""
+    yield from _database(admin_url, "template0")
+
+
+@pytest.fixture
+def kafka(servers: Servers) -> Iterator[KafkaForTest]:
+    """A broker and a topic prefix of the test's own."""
+    try:
+        bootstrap = servers.bootstrap
+    except Unavailable as error:
+        pytest.skip(f"no Kafka: {error}")
+    for_test = KafkaForTest(bootstrap, f"t{secrets.token_hex(6)}.")
+    yield for_test
+    for_test.delete_topics()
+
+
+@pytest.fixture
+def own_kafka() -> Iterator[KafkaServer]:
+    """An Apache Kafka of the test's own, to be killed and restarted."""
+    server = KafkaServer()
+    try:
+        server.start()
+    except Unavailable as error:
+        pytest.skip(f"no Kafka to kill: {error}")
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def own_database() -> Iterator[TimescaleServer]:
+    """A TimescaleDB server of the test's own, to be killed and restarted."""
+    server = TimescaleServer()
+    try:
+        server.start()
+    except Unavailable as error:
+        pytest.skip(f"no database to kill: {error}")
+    yield server
+    server.close()
