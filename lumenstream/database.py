@@ -1,0 +1,220 @@
+"""PostgreSQL for every role: connections with limits, the schema check, the cursors of `ingest_store`, and error classes.
+
+Data flow: settings in, psycopg connections out. Nothing here knows a room's tables except `ingest_store` and `schema_migrations`,
+which all roles share.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Final, Literal, LiteralString
+
+import psycopg
+import psycopg_pool
+from psycopg import errors
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import TupleRow
+
+from lumenstream.errors import SchemaVersionError, UnreachableError
+from lumenstream.settings import DatabaseSettings
+from schemas.version import SCHEMA_VERSION
+
+Connection = psycopg.Connection[TupleRow]
+Edition = Literal["plain", "apache", "timescale"]
+
+# A peer that vanishes without a word is noticed after about idle + interval x count seconds.
+KEEPALIVE_IDLE_SECONDS: Final = 10
+KEEPALIVE_INTERVAL_SECONDS: Final = 3
+KEEPALIVE_COUNT: Final = 3
+TCP_USER_TIMEOUT_MS: Final = 20_000
+POOL_MAX_IDLE_SECONDS: Final = 60.0
+POOL_MAX_LIFETIME_SECONDS: Final = 30 * 60.0
+
+_FNV_OFFSET: Final = 0xCBF29CE484222325
+_FNV_PRIME: Final = 0x100000001B3
+_U64: Final = (1 << 64) - 1
+
+
+class Cursor(StrEnum):
+    """Keys of `ingest_store` (spec/data.md 4). A key that is absent or 0 means: never started."""
+
+    LATEST = "latest_ingest_ledger"  # highest ledger fully committed
+    OLDEST = "oldest_ingest_ledger"  # lowest ledger available
+
+
+def describe(conninfo: str) -> str:
+    """host:port/database of a connection string, never the password."""
+    try:
+        parts = conninfo_to_dict(conninfo)
+    except psycopg.ProgrammingError:
+        return "the database"
+    host = parts.get("host") or parts.get("hostaddr") or "localhost"
+    return f"{host}:{parts.get('port') or 5432}/{parts.get('dbname') or ''}"
+
+
+def connection_arguments(settings: DatabaseSettings, application_name: str) -> dict[str, Any]:
+    """libpq parameters besides the URL, for plain connections and pools alike: time-outs, keepalives, a name in pg_stat_activity."""
+    options = str(conninfo_to_dict(settings.url.get_secret_value()).get("options") or "")
+    return {
+        "application_name": application_name,
+        "connect_timeout": settings.connect_timeout_seconds,
+        "keepalives": 1,
+        "keepalives_idle": KEEPALIVE_IDLE_SECONDS,
+        "keepalives_interval": KEEPALIVE_INTERVAL_SECONDS,
+        "keepalives_count": KEEPALIVE_COUNT,
+        "tcp_user_timeout": TCP_USER_TIMEOUT_MS,
+        "options": f"{options} -c statement_timeout={settings.statement_timeout_seconds}s".strip(),
+    }
+
+
+def unreachable(conninfo: str, error: Exception) -> UnreachableError:
+    """The error that ends a command when the database does not answer."""
+    first_line = str(error).strip().partition("\n")[0]
+    return UnreachableError(
+        f"the database at {describe(conninfo)} does not answer: {first_line}",
+        hint="is it running, does the database exist, and is LUMENSTREAM_DATABASE__URL right?",
+    )
+
+
+def connect(settings: DatabaseSettings, *, application_name: str, autocommit: bool = False) -> Connection:
+    """A connection. UnreachableError names the host, never the password."""
+    url = settings.url.get_secret_value()
+    try:
+        return psycopg.connect(url, autocommit=autocommit, **connection_arguments(settings, application_name))
+    except psycopg.OperationalError as error:
+        raise unreachable(url, error) from error
+
+
+def pool(settings: DatabaseSettings, *, application_name: str, autocommit: bool = False) -> psycopg_pool.ConnectionPool[Connection]:
+    """An open pool whose first connections answer. UnreachableError when they do not within the connect time-out."""
+    url = settings.url.get_secret_value()
+    made: psycopg_pool.ConnectionPool[Connection] = psycopg_pool.ConnectionPool(
+        url,
+        kwargs={"autocommit": autocommit, **connection_arguments(settings, application_name)},
+        min_size=settings.pool_min,
+        max_size=settings.pool_max,
+        timeout=settings.connect_timeout_seconds,
+        max_idle=POOL_MAX_IDLE_SECONDS,
+        max_lifetime=POOL_MAX_LIFETIME_SECONDS,
+        name=application_name,
+        open=False,
+    )
+    try:
+        made.open(wait=True, timeout=settings.connect_timeout_seconds)
+    except psycopg_pool.PoolTimeout as error:
+        made.close()
+        raise unreachable(url, error) from error
+    return made
+
+
+def edition(conn: Connection) -> Edition:
+    """Plain PostgreSQL, or which licence of TimescaleDB is created in this database."""
+    match _one(conn.execute("select current_setting('timescaledb.license', true)").fetchone()):
+        case None | "":
+            return "plain"
+        case "timescale":
+            return "timescale"
+        case _:
+            return "apache"
+
+
+def schema_version(conn: Connection) -> int:
+    """The newest migration applied, 0 for none."""
+    if _one(conn.execute("select to_regclass('schema_migrations')").fetchone()) is None:
+        return 0
+    return int(_one(conn.execute("select coalesce(max(version), 0) from schema_migrations").fetchone()))
+
+
+def check_schema(conn: Connection) -> None:
+    """SchemaVersionError unless the database has exactly the schema that this program reads and writes."""
+    found = schema_version(conn)
+    if found < SCHEMA_VERSION:
+        raise SchemaVersionError(
+            f"the database schema is at version {found}, this program needs {SCHEMA_VERSION}", hint="run lumenstream migrate"
+        )
+    if found > SCHEMA_VERSION:
+        raise SchemaVersionError(
+            f"the database schema is at version {found}, this program knows {SCHEMA_VERSION}", hint="upgrade this program"
+        )
+
+
+def advisory_key(text: str) -> int:
+    """FNV-1a 64 of a lock's name, as the signed number that PostgreSQL's advisory locks take."""
+    value = _FNV_OFFSET
+    for byte in text.encode():
+        value = (value ^ byte) * _FNV_PRIME & _U64
+    return value - (1 << 64) if value >> 63 else value
+
+
+def get_cursor(conn: Connection, key: str) -> int:
+    """The ledger at a cursor, 0 when it was never set. ValueError when the value is not a number."""
+    row = conn.execute("select value from ingest_store where key = %s", (key,)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def update_cursor(conn: Connection, key: str, ledger: int) -> None:
+    """Set a cursor, whatever it was."""
+    conn.execute(
+        "insert into ingest_store (key, value) values (%s, %s) on conflict (key) do update set value = excluded.value",
+        (key, str(ledger)),
+    )
+
+
+def update_cursor_min(conn: Connection, key: str, ledger: int) -> None:
+    """Lower a cursor; nothing happens when it is absent or lower already. Safe from many sessions at once."""
+    conn.execute("update ingest_store set value = least(value::bigint, %s)::text where key = %s", (ledger, key))
+
+
+def compare_and_swap_cursor(conn: Connection, key: str, expected: int, ledger: int) -> bool:
+    """Move a cursor if it stands at `expected`; 0 also means absent. False: another writer moved it."""
+    statement: LiteralString
+    if expected == 0:
+        statement = (
+            "insert into ingest_store (key, value) values (%(key)s, %(new)s) "
+            "on conflict (key) do update set value = excluded.value where ingest_store.value = '0'"
+        )
+    else:
+        statement = "update ingest_store set value = %(new)s where key = %(key)s and value = %(old)s"
+    return conn.execute(statement, {"key": key, "old": str(expected), "new": str(ledger)}).rowcount == 1
+
+
+_CLASS_OF_SQLSTATE: Final = {
+    "23505": "unique_violation",
+    "23503": "foreign_key_violation",
+    "23502": "not_null_violation",
+    "23514": "check_violation",
+    "40001": "serialization_failure",
+    "40P01": "deadlock",
+    "57014": "query_canceled",
+    "57P01": "admin_shutdown",
+    "08000": "connection_error",
+    "08003": "connection_error",
+    "08006": "connection_error",
+}
+_PERMANENT_CLASSES: Final = frozenset({"22", "23", "42"})  # bad data, violated constraint, wrong statement or right
+
+
+def error_class(error: BaseException) -> str:
+    """The class of a failed database call, for metrics (spec/data.md 6)."""
+    if isinstance(error, psycopg.Error) and error.sqlstate:
+        return _CLASS_OF_SQLSTATE.get(error.sqlstate, "postgres_error")
+    match error:
+        case psycopg_pool.PoolTimeout() | TimeoutError() | errors.ConnectionTimeout():
+            return "context_deadline_exceeded"
+        case psycopg.OperationalError():
+            return "connection_error"
+        case psycopg.InterfaceError():
+            return "connection_closed"
+        case _:
+            return "unknown"
+
+
+def is_permanent(error: psycopg.Error) -> bool:
+    """True when the same statement would fail again: retrying only hides it."""
+    return (error.sqlstate or "")[:2] in _PERMANENT_CLASSES
+
+
+def _one(row: TupleRow | None) -> Any:
+    if row is None:
+        raise psycopg.DataError("a query that always gives one row gave none")
+    return row[0]
