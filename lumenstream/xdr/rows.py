@@ -1,11 +1,10 @@
 """The decoded ledger: read-only rows that both decoders build from one LedgerCloseMeta.
 
-The native decoder makes them as structseqs, the pure-Python one as the named tuples below; both are tuples, compare equal,
-and have the same field names in the same order.
+Both decoders build instances of these very classes, so `isinstance` and class patterns work whichever is in use.
 
 Conventions
-    Address   bytes: StrKey version byte, then the payload (33 bytes for G, C, L, T, X; 41 for M: key then id; 34 for B;
-              more for P). This is what the database stores; `schemas.strkey` turns it into text and back.
+    Address   bytes: StrKey version byte, then the payload (33 bytes for G, C, L, T, X; 41 for M and W: key or contract,
+              then id; 34 for B; more for P). This is what the database stores; `schemas.strkey` turns it into text and back.
     Hash      bytes, 32 long.
     int       any XDR integer, enum values included; Int128 and Int256 parts are joined into one int. Amounts are stroops.
     text      XDR strings are bytes in the protocol: valid UTF-8 comes as str, anything else as bytes.
@@ -51,15 +50,16 @@ class ScVal(NamedTuple):
     BOOL(0) bool; VOID(1) None; ERROR(2) (error type, code); U32(3) I32(4) U64(5) I64(6) TIMEPOINT(7) DURATION(8)
     U128(9) I128(10) U256(11) I256(12) int; BYTES(13) bytes; STRING(14) SYMBOL(15) Text; VEC(16) tuple[ScVal, ...] or None;
     MAP(17) tuple[(ScVal key, ScVal value), ...] or None; ADDRESS(18) Address; CONTRACT_INSTANCE(19) ContractInstance;
-    LEDGER_KEY_CONTRACT_INSTANCE(20) None; LEDGER_KEY_NONCE(21) int."""
+    LEDGER_KEY_CONTRACT_INSTANCE(20) None; LEDGER_KEY_NONCE(21) int; EXECUTABLE_TAG(22) Text (next protocol)."""
 
     type: int
     value: object
 
 
 class ContractInstance(NamedTuple):
-    wasm_hash: Hash | None  # None: the built-in Stellar asset contract
+    wasm_hash: Hash | None  # None: the built-in Stellar asset contract, unless `external_ref` is set
     storage: tuple[tuple[ScVal, ScVal], ...] | None
+    external_ref: tuple[Address, Text] | None  # next protocol: owner and tag of an executable kept elsewhere
 
 
 # --- ledger entries and their changes ---------------------------------------------------------------------------------
@@ -391,8 +391,9 @@ class ContractIdPreimage(NamedTuple):
 
 class CreateContract(NamedTuple):
     preimage: ContractIdPreimage
-    wasm_hash: Hash | None  # None: the Stellar asset contract
+    wasm_hash: Hash | None  # None: the Stellar asset contract, unless `external_ref` is set
     constructor_args: tuple[ScVal, ...]  # empty for the V1 form
+    external_ref: tuple[Address, Text] | None  # as in `ContractInstance`
 
 
 class InvokeContract(NamedTuple):
