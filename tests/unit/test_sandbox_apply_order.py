@@ -5,12 +5,12 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from stellar_sdk import FeeBumpTransactionEnvelope, TransactionEnvelope, xdr
+from stellar_sdk import xdr
 
 from sandbox.envelopes import Envelope, MuxedAccount, Transaction
 from sandbox.meta import apply_order
 
-PUBLIC_NETWORK = "Public Global Stellar Network ; September 2015"
+NETWORK_ID = sha256(b"Public Global Stellar Network ; September 2015").digest()
 
 
 def source_of(transaction: xdr.Transaction) -> bytes:
@@ -23,15 +23,14 @@ def source_of(transaction: xdr.Transaction) -> bytes:
 
 def envelope_of(raw: xdr.TransactionEnvelope) -> Envelope:
     """As much of an envelope as the order depends on."""
-    fee_bump = raw.fee_bump is not None
-    wrapper = FeeBumpTransactionEnvelope if fee_bump else TransactionEnvelope
-    digest = wrapper.from_xdr(raw.to_xdr(), PUBLIC_NETWORK).hash()
     inner = raw.fee_bump.tx.inner_tx.v1 if raw.fee_bump is not None else raw.v1
     assert inner is not None
+    body = raw.fee_bump.tx if raw.fee_bump is not None else inner.tx
+    digest = sha256(NETWORK_ID + raw.type.to_xdr_bytes() + body.to_xdr_bytes()).digest()
     source = source_of(inner.tx)
     encoded = raw.to_xdr_bytes()
     transaction = Transaction(MuxedAccount(source), 0, inner.tx.seq_num.sequence_number.int64, ())
-    return Envelope(transaction, digest, source, 0, digest, encoded, sha256(encoded).digest(), fee_bump)
+    return Envelope(transaction, digest, source, 0, digest, encoded, sha256(encoded).digest(), raw.fee_bump is not None)
 
 
 @pytest.mark.golden
