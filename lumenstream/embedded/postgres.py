@@ -48,6 +48,7 @@ SETTINGS = {
     "shared_buffers": "128MB",
     "timezone": "UTC",
     "log_min_messages": "warning",
+    "log_checkpoints": "off",
 }
 THROW_AWAY_SETTINGS = {"fsync": "off", "full_page_writes": "off"}
 

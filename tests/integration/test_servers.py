@@ -19,12 +19,20 @@ from confluent_kafka.admin import AdminClient
 from tests.plugins.proxy import TcpProxy
 from tests.plugins.servers import KafkaForTest, create_database, drop_database
 from tests.servers import docker, standing
-from tests.servers.cache import Unavailable
+from tests.servers.cache import REPOSITORY, Unavailable
 from tests.servers.choose import Servers, edition, with_database
 from tests.servers.kafka import KafkaServer
 from tests.servers.timescale import TimescaleServer
 
 DELIVERY_TIMEOUT_S = 30.0
+GONE_TIMEOUT_S = 20.0
+OWNER = """
+import time
+from tests.servers.{module} import {server}
+server = {server}().start()
+print(server.pid, server._directory, flush=True)
+time.sleep(300)
+"""
 
 
 def produce(bootstrap: str, topic: str, values: list[bytes]) -> None:
@@ -119,6 +127,23 @@ def test_a_killed_database_keeps_commits(own_database: TimescaleServer) -> None:
     own_database.restart()
     with psycopg.connect(own_database.url) as connection:
         assert connection.execute("select count(*) from kept").fetchone() == (1000,)
+
+
+@pytest.mark.parametrize(("module", "server"), [("kafka", "KafkaServer"), ("timescale", "TimescaleServer")])
+def test_a_server_ends_with_its_killed_owner(module: str, server: str, servers: Servers) -> None:
+    if getattr(servers, "kafka" if module == "kafka" else "database") is None:
+        pytest.skip("the run does not have servers of its own")
+    program = OWNER.format(module=module, server=server)
+    with subprocess.Popen([sys.executable, "-c", program], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        pid, directory = owner.stdout.readline().split()
+        started = standing.process_start(int(pid))
+        assert started is not None
+        owner.kill()
+    deadline = time.monotonic() + GONE_TIMEOUT_S
+    while standing.process_start(int(pid)) == started or Path(directory).exists():
+        assert time.monotonic() < deadline, f"process {pid} or {directory} was left behind"
+        time.sleep(0.05)
 
 
 def test_a_proxy_cuts_and_restores_a_connection(admin_url: str, tcp_proxy: Callable[[int], TcpProxy]) -> None:

@@ -126,18 +126,17 @@ def servers(pytestconfig: pytest.Config) -> Servers:
 
 
 def create_database(admin: psycopg.Connection[tuple[object, ...]], name: str, template: str) -> None:
-    """Copy a template, which nobody may be connected to: TimescaleDB's launcher at times is."""
+    """Copy a template, which nobody may be connected to: TimescaleDB's scheduler at times is, and would be waited for."""
     statement = sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template))
     deadline = time.monotonic() + COPY_TIMEOUT_S
     while True:
+        admin.execute("select pg_terminate_backend(pid, 1000) from pg_stat_activity where datname = %s", (template,))
         try:
             admin.execute(statement)
             return
         except psycopg.errors.ObjectInUse:
             if time.monotonic() > deadline:
                 raise
-            admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (template,))
-            time.sleep(0.05)
 
 
 def drop_database(admin: psycopg.Connection[tuple[object, ...]], name: str) -> None:

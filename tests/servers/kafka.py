@@ -7,6 +7,7 @@ directory outlives `stop()`, `kill()` and `restart()` and goes away with `close(
 from __future__ import annotations
 
 import base64
+import re
 import shutil
 import subprocess
 import tempfile
@@ -32,6 +33,7 @@ from tests.servers.cache import REPOSITORY, Unavailable, cached_directory
 
 POM = REPOSITORY / "ops" / "kafka" / "pom.xml"
 LOGGING = REPOSITORY / "ops" / "kafka" / "log4j2.properties"
+JAVA_VERSION = 17
 MAVEN_ATTEMPTS = 3
 MAVEN_TIMEOUT_S = 300
 FORMAT_TIMEOUT_S = 60.0
@@ -92,10 +94,20 @@ def _copy_jars(directory: Path) -> None:
             raise Unavailable(f"Maven did not deliver Kafka's jars: {failure}")
 
 
+def _java_version() -> int:
+    """The major version, or 0 without Java. `java -version` answers with a line like: openjdk version "17.0.15" 2025-04-15."""
+    if shutil.which("java") is None:
+        return 0
+    answer = subprocess.run(["java", "-version"], capture_output=True, text=True, timeout=FORMAT_TIMEOUT_S, check=False).stderr
+    found = re.search(r'version "(\d+)', answer)
+    return int(found[1]) if found else 0
+
+
 def jars() -> Path:
     """The directory of Kafka's jars. Raises Unavailable without Java, or without Maven when they are not cached yet."""
-    if shutil.which("java") is None:
-        raise Unavailable("Java is not installed")
+    java = _java_version()
+    if java < JAVA_VERSION:
+        raise Unavailable(f"Kafka needs Java {JAVA_VERSION}, found {java}" if java else "Java is not installed")
 
     def build(directory: Path) -> None:
         if shutil.which("mvn") is None:
