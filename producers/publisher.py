@@ -133,7 +133,7 @@ class Publisher:
         cursor = database.get_cursor(connection, CURSOR)
         if cursor is None:
             cursor = database.get_cursor(connection, LATEST) or 0
-            database.set_cursor(connection, CURSOR, cursor)
+            database.update_cursor(connection, CURSOR, cursor)
             _log.info("first start: publishing what is committed from now on", after_ledger=cursor)
         self._cursor = cursor
         metrics.PUBLISHED_LEDGER.set(cursor)
