@@ -1,0 +1,52 @@
+"""One last change per ledger entry: how the balance tables see a ledger in which an entry changed many times (spec 5.2, 10.4).
+
+Tables of current state need one upsert or delete per row and ledger. The change with the highest order wins, whatever order
+the changes come in. An entry that did not exist before the ledger and does not exist after it leaves no trace; one that existed
+before and is gone afterwards is deleted, even if it came back in between (quirks Q14 and Q15 of the reference, fixed here).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator
+from typing import Final
+
+from lumenstream.xdr.rows import Change
+from processors.view import RESTORED
+
+ADD: Final = "ADD"
+UPDATE: Final = "UPDATE"
+REMOVE: Final = "REMOVE"
+
+
+def last_changes(changes: Iterable[tuple[Hashable, int, Change]]) -> Iterator[tuple[int, Change]]:
+    """From (key, order, change) of one ledger to (order, change), one for each key, by first appearance of the key.
+
+    Among equal orders the later one wins: an operation may change an entry twice. A cancelled key keeps its place in `seen`,
+    so that a change of lower order that comes afterwards cannot revive it.
+    """
+    seen: dict[Hashable, tuple[int, Change, int, Change]] = {}  # first order and change, last order and change
+    for key, order, change in changes:
+        known = seen.get(key)
+        if known is None:
+            seen[key] = (order, change, order, change)
+            continue
+        first_order, first, last_order, last = known
+        if order >= last_order:
+            seen[key] = (first_order, first, order, change)
+        elif order < first_order:
+            seen[key] = (order, change, last_order, last)
+    for _, first, order, last in seen.values():
+        if last.post is not None or existed_before(first):
+            yield order, last
+
+
+def existed_before(first: Change) -> bool:
+    """Did the entry exist before this change? A restored one did: it was archived, which removes no balance row."""
+    return first.pre is not None or first.kind == RESTORED
+
+
+def operation_word(change: Change) -> str:
+    """ADD, UPDATE or REMOVE. A restored entry reads like an added one (Q28): an upsert either way."""
+    if change.post is None:
+        return REMOVE
+    return ADD if change.pre is None else UPDATE

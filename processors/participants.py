@@ -1,0 +1,278 @@
+"""Who took part: the ledger, its transactions and operations, and every account and contract that each of them concerns.
+
+A transaction concerns its source, whoever pays its fee, and the participants of its operations. An operation concerns its source,
+the account it is aimed at, whoever sponsors what it creates, and, for a contract call that took effect, the contract and everyone
+whose authorization it carries. Accounts whose balances merely move (the other side of a trade) join later, from their state
+changes: `schemas.participation`. Spec/processors.md 1.7, 6, 8 and 9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, cast
+
+from lumenstream.xdr import rows
+from lumenstream.xdr.errors import LedgerContentError
+from lumenstream.xdr.rows import AccountEntry, Address, Change, Ledger, Operation, Transaction
+from processors import result_codes, view
+from processors.view import g_form
+from schemas import toid
+from schemas.families import (
+    LEDGERS,
+    OPERATIONS,
+    OPERATIONS_ACCOUNTS,
+    TRANSACTIONS,
+    TRANSACTIONS_ACCOUNTS,
+    LedgerRow,
+    OperationAccountRow,
+    OperationRow,
+    TransactionAccountRow,
+    TransactionRow,
+)
+from schemas.parts import Part
+
+_INVOKE_CONTRACT: Final = 0
+_UPLOAD_WASM: Final = 2
+_AUTHORIZED_CONTRACT_FUNCTION: Final = 0
+_CREDENTIALS_ADDRESS: Final = 1
+_PREIMAGE_FROM_ADDRESS: Final = 0
+_PREIMAGE_FROM_ASSET: Final = 1
+
+_KEY_TYPES_WITH_ACCOUNT: Final = (0, 1, 2, 3)  # account, trustline, offer, data: the account is the key's first field
+
+
+class Participants:
+    """Families `ledgers`, `transactions`, `operations`, `transactions_accounts` and `operations_accounts`."""
+
+    name: Final = "participants"
+    version: Final = 1
+
+    def __init__(self, network_id: bytes) -> None:
+        """Participants look alike on every network: contract ids come computed with the decoded ledger."""
+
+    def process(self, ledger: Ledger) -> Part:
+        transactions: list[TransactionRow] = []
+        operations: list[OperationRow] = []
+        transactions_accounts: list[TransactionAccountRow] = []
+        operations_accounts: list[OperationAccountRow] = []
+        succeeded = 0
+        for tx in ledger.transactions:
+            to_id = toid.transaction_id(ledger.header.sequence, tx.index)
+            success = view.successful(tx)
+            succeeded += success
+            transactions.append(_transaction_row(tx, to_id, ledger.header.protocol_version))
+            everyone = dict.fromkeys(_transaction_participants(tx))
+            for index, op in enumerate(tx.operations):
+                operation_id = toid.operation_id(to_id, index)
+                operations.append(_operation_row(tx, op, operation_id))
+                participants = dict.fromkeys(_operation_participants(tx, op, index, success))
+                operations_accounts.extend([OperationAccountRow(operation_id, account) for account in participants])
+                everyone.update(participants)
+            transactions_accounts.extend([TransactionAccountRow(to_id, account) for account in everyone])
+        part = Part()
+        part.add(LEDGERS, [_ledger_row(ledger, succeeded, len(operations))])
+        part.add(TRANSACTIONS, transactions)
+        part.add(OPERATIONS, operations)
+        part.add(TRANSACTIONS_ACCOUNTS, transactions_accounts)
+        part.add(OPERATIONS_ACCOUNTS, operations_accounts)
+        return part
+
+
+# --- rows -------------------------------------------------------------------------------------------------------------
+
+
+def _ledger_row(ledger: Ledger, succeeded: int, operations: int) -> LedgerRow:
+    header = ledger.header
+    return LedgerRow(
+        sequence=header.sequence,
+        hash=header.hash,
+        previous_hash=header.previous_hash,
+        protocol_version=header.protocol_version,
+        transaction_count=len(ledger.transactions),
+        successful_transaction_count=succeeded,
+        operation_count=operations,
+    )
+
+
+def _transaction_row(tx: Transaction, to_id: int, protocol_version: int) -> TransactionRow:
+    return TransactionRow(
+        to_id=to_id,
+        hash=tx.hash,
+        inner_hash=tx.inner_hash,
+        fee_charged=view.fee_charged(tx, protocol_version),
+        result_code=view.transaction_result(tx),
+        is_fee_bump=tx.fee_source is not None,
+        envelope_xdr=None,
+        meta_xdr=None,
+    )
+
+
+def _operation_row(tx: Transaction, op: Operation, operation_id: int) -> OperationRow:
+    """`successful` says what became of this operation alone: it may stand inside a transaction that failed later (Q18)."""
+    result = view.operation_result(tx, op)
+    return OperationRow(
+        id=operation_id,
+        operation_type=view.operation_type(tx, op),
+        operation_xdr=op.xdr,
+        result_code=result,
+        successful=result == result_codes.SUCCESS,
+    )
+
+
+# --- who takes part in a transaction ----------------------------------------------------------------------------------
+
+
+def _transaction_participants(tx: Transaction) -> Iterator[Address]:
+    yield g_form(tx.source)
+    if tx.fee_source is not None:
+        yield g_form(tx.fee_source)
+    for change in tx.fee_changes:
+        if change.kind == view.RESTORED:
+            raise LedgerContentError(f"transaction {tx.hash.hex()}: a fee change restores a ledger entry")
+        if change.type == view.ACCOUNT:
+            yield _account_of(change)
+
+
+def _account_of(change: Change) -> Address:
+    entry = change.post or change.pre
+    if entry is not None:
+        return cast(AccountEntry, entry.data).account_id
+    return cast(Address, cast(rows.LedgerKey, change.key).fields[0])
+
+
+# --- who takes part in an operation -----------------------------------------------------------------------------------
+
+
+def _operation_participants(tx: Transaction, op: Operation, index: int, success: bool) -> Iterator[Address]:
+    yield view.op_source(tx, op)
+    concerned = _CONCERNED.get(op.type)
+    if concerned is not None:
+        yield from concerned(op.body)
+    elif op.type == view.END_SPONSORING and success:
+        yield from _sponsor_who_began(tx, op, index)
+    yield from _sponsor_of_creation(op)
+    if tx.is_soroban and success:
+        yield from _soroban_participants(tx, op)
+
+
+def _destination(body: object) -> Iterator[Address]:
+    yield g_form(cast(rows.Payment, body).destination)
+
+
+def _trustor(body: object) -> Iterator[Address]:
+    yield cast(rows.SetTrustLineFlags, body).trustor
+
+
+def _claimants(body: object) -> Iterator[Address]:
+    for claimant in cast(rows.CreateClaimableBalance, body).claimants:
+        yield claimant.destination
+
+
+def _sponsored(body: object) -> Iterator[Address]:
+    yield cast(rows.BeginSponsoringFutureReserves, body).sponsored_id
+
+
+def _clawed_back(body: object) -> Iterator[Address]:
+    yield g_form(cast(rows.Clawback, body).from_)
+
+
+def _owner_of_sponsored_entry(body: object) -> Iterator[Address]:
+    """The account whose entry or signer loses its sponsor. A signer is anyone's key and is not told."""
+    revoked = cast(rows.RevokeSponsorship, body)
+    if revoked.ledger_key is None:
+        yield cast(Address, revoked.signer_account_id)
+    elif revoked.ledger_key.type in _KEY_TYPES_WITH_ACCOUNT:
+        yield cast(Address, revoked.ledger_key.fields[0])
+
+
+# Whom an operation of each type is aimed at. Types that are not listed concern their source only.
+_CONCERNED: Final[dict[int, Callable[[object], Iterable[Address]]]] = {
+    view.CREATE_ACCOUNT: _destination,
+    view.PAYMENT: _destination,
+    view.PATH_PAYMENT_STRICT_RECEIVE: _destination,
+    view.PATH_PAYMENT_STRICT_SEND: _destination,
+    view.ACCOUNT_MERGE: _destination,
+    view.ALLOW_TRUST: _trustor,
+    view.SET_TRUST_LINE_FLAGS: _trustor,
+    view.CREATE_CLAIMABLE_BALANCE: _claimants,
+    view.BEGIN_SPONSORING: _sponsored,
+    view.REVOKE_SPONSORSHIP: _owner_of_sponsored_entry,
+    view.CLAWBACK: _clawed_back,
+}
+
+
+def _sponsor_who_began(tx: Transaction, op: Operation, index: int) -> Iterator[Address]:
+    """Who opened the sponsorship that this end_sponsoring closes: the nearest begin before it for the same account."""
+    sponsored = view.op_source(tx, op)
+    for earlier in reversed(tx.operations[:index]):
+        if (
+            earlier.type == view.BEGIN_SPONSORING
+            and cast(rows.BeginSponsoringFutureReserves, earlier.body).sponsored_id == sponsored
+        ):
+            yield view.op_source(tx, earlier)
+            return
+
+
+def _sponsor_of_creation(op: Operation) -> Iterator[Address]:
+    """Who pays the reserve of what the operation created: of the signer that set_options added, or of the first new entry."""
+    signer = cast(rows.SetOptions, op.body).signer if op.type == view.SET_OPTIONS else None
+    for change in op.changes:
+        post = change.post
+        if post is None:
+            continue
+        if signer is not None and change.type == view.ACCOUNT:
+            sponsor = _sponsor_of_signer(post, signer.key)
+            if sponsor is not None and (change.pre is None or _sponsor_of_signer(change.pre, signer.key) != sponsor):
+                yield sponsor
+                return
+        if change.pre is None and post.sponsor is not None:
+            yield post.sponsor
+            return
+
+
+def _sponsor_of_signer(entry: rows.Entry, key: Address) -> Address | None:
+    for signer in cast(AccountEntry, entry.data).signers:
+        if signer.key == key:
+            return signer.sponsor
+    return None
+
+
+# --- contract calls ---------------------------------------------------------------------------------------------------
+
+
+def _soroban_participants(tx: Transaction, op: Operation) -> Iterator[Address]:
+    """Who a contract call concerns. Neither its arguments nor its footprint are read: being named there is not taking part."""
+    yield op.source or tx.source  # as written: a muxed source counts besides its account (Q9)
+    if op.type != view.INVOKE_HOST_FUNCTION:
+        return
+    call = cast(rows.InvokeHostFunction, op.body)
+    if call.function_type == _UPLOAD_WASM:
+        return
+    if call.function_type == _INVOKE_CONTRACT:
+        yield cast(rows.InvokeContract, call.function).contract
+    else:
+        yield from _created(tx, cast(rows.CreateContract, call.function))
+    for entry in call.auth:
+        if entry.credentials_type == _CREDENTIALS_ADDRESS:
+            yield cast(Address, entry.address)
+        yield from _invoked(tx, entry.root_invocation)
+
+
+def _invoked(tx: Transaction, invocation: rows.AuthInvocation) -> Iterator[Address]:
+    """Everyone in an authorization tree: contracts to be called and contracts to be created, depth first."""
+    if invocation.function_type == _AUTHORIZED_CONTRACT_FUNCTION:
+        yield cast(rows.InvokeContract, invocation.function).contract
+    else:
+        yield from _created(tx, cast(rows.CreateContract, invocation.function))
+    for sub_invocation in invocation.sub_invocations:
+        yield from _invoked(tx, sub_invocation)
+
+
+def _created(tx: Transaction, creation: rows.CreateContract) -> Iterator[Address]:
+    """The new contract, and its deployer unless it is the contract of an asset."""
+    preimage = creation.preimage
+    if preimage.type not in (_PREIMAGE_FROM_ADDRESS, _PREIMAGE_FROM_ASSET):
+        raise LedgerContentError(f"transaction {tx.hash.hex()}: unknown contract id preimage {preimage.type}")
+    yield preimage.contract_id
+    if preimage.type == _PREIMAGE_FROM_ADDRESS:
+        yield cast(Address, preimage.address)

@@ -1,0 +1,31 @@
+"""The processors that exist, in the order in which they read best and run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from lumenstream.errors import ConfigurationError
+from processors.accounts import Accounts
+from processors.participants import Participants
+from processors.port import Processor
+from processors.token_transfers import TokenTransfers
+from processors.trustlines import Trustlines
+
+REGISTRY: Final[dict[str, Callable[[bytes], Processor]]] = {
+    Participants.name: Participants,
+    TokenTransfers.name: TokenTransfers,
+    Trustlines.name: Trustlines,
+    Accounts.name: Accounts,
+}
+
+
+def create(names: Sequence[str] | None, network_id: bytes) -> list[Processor]:
+    """The named processors, or all of them, for the network with this id; always in the order of the registry.
+
+    ConfigurationError for a name that does not exist.
+    """
+    unknown = sorted(set(names or ()) - REGISTRY.keys())
+    if unknown:
+        raise ConfigurationError(f"unknown processors: {', '.join(unknown)}", hint=f"known ones are {', '.join(REGISTRY)}")
+    return [build(network_id) for name, build in REGISTRY.items() if names is None or name in names]

@@ -1,0 +1,148 @@
+"""Whose balance moved and why: the state changes BALANCE and the account births and deaths that come with lumens.
+
+For every transaction: one row for its fee, refunds deducted. For every operation of a successful transaction: the token events
+(`processors.token_events`) turned into what each account sees of them. Pools and claimable balances are no accounts, so only
+the other side of such a movement gets a row. Spec/processors.md 7.2 and 10.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, cast
+
+from lumenstream.xdr.rows import Address, Ledger, Transaction
+from processors import token_events, view
+from processors.contract_events import NATIVE, EventKind, TokenEvent
+from processors.token_events import Context
+from schemas import assets, strkey, toid
+from schemas.families import STATE_CHANGES
+from schemas.parts import Part
+from schemas.state_changes import AccountChange, BalanceChange, Category, IdBase, Reason
+
+_FEE_OPERATION_ID: Final = 0
+_NO_ACCOUNTS: Final = frozenset({strkey.LIQUIDITY_POOL, strkey.CLAIMABLE_BALANCE})
+
+_INTO_ESCROW: Final = frozenset({view.CREATE_CLAIMABLE_BALANCE, view.LIQUIDITY_POOL_DEPOSIT})
+_OUT_OF_ESCROW: Final = frozenset({view.CLAIM_CLAIMABLE_BALANCE, view.LIQUIDITY_POOL_WITHDRAW})
+_BETWEEN_ESCROWS: Final = frozenset({view.ALLOW_TRUST, view.SET_TRUST_LINE_FLAGS})
+_ISSUER_TAKES: Final = {
+    EventKind.BURN: _OUT_OF_ESCROW,
+    EventKind.CLAWBACK: frozenset({view.CLAWBACK_CLAIMABLE_BALANCE}),
+}
+
+# What happened to an account: (reason, account, amount or the other account).
+_Fact = tuple[Reason, Address, int | Address]
+
+
+class TokenTransfers:
+    """Families `state_changes.balance` and `state_changes.account`; ids count from IdBase.TOKEN_TRANSFERS."""
+
+    name: Final = "token_transfers"
+    version: Final = 1
+
+    def __init__(self, network_id: bytes) -> None:
+        self._network_id = network_id
+        self._native_token = assets.contract_address(network_id, *NATIVE)
+
+    def process(self, ledger: Ledger) -> Part:
+        balances: list[BalanceChange] = []
+        accounts: list[AccountChange] = []
+        for tx in ledger.transactions:
+            to_id = toid.transaction_id(ledger.header.sequence, tx.index)
+            balances.extend(self._fee(tx, to_id))
+            if view.successful(tx):
+                self._operations(ledger, tx, to_id, balances, accounts)
+        part = Part()
+        part.add(STATE_CHANGES[Category.BALANCE], balances)
+        part.add(STATE_CHANGES[Category.ACCOUNT], accounts)
+        return part
+
+    def _fee(self, tx: Transaction, to_id: int) -> Iterator[BalanceChange]:
+        """What the transaction cost whoever paid for it; failed ones cost too. No row when it cost nothing."""
+        fee = view.fee_taken(tx) - view.fee_refund(tx) if tx.is_soroban else tx.fee_charged
+        if fee:
+            yield BalanceChange(
+                to_id=to_id,
+                operation_id=_FEE_OPERATION_ID,
+                state_change_id=IdBase.TOKEN_TRANSFERS + 1,
+                state_change_reason=Reason.DEBIT if fee > 0 else Reason.CREDIT,  # Q22: a net refund keeps its sign
+                account_id=view.fee_account(tx),
+                token_id=self._native_token,
+                amount=fee,
+            )
+
+    def _operations(
+        self, ledger: Ledger, tx: Transaction, to_id: int, balances: list[BalanceChange], accounts: list[AccountChange]
+    ) -> None:
+        protocol_version = ledger.header.protocol_version
+        for index, op in enumerate(tx.operations):
+            source = view.op_source(tx, op)
+            operation_id = toid.operation_id(to_id, index)
+            state_change_id: int = IdBase.TOKEN_TRANSFERS
+            for event in token_events.events_of(Context(self._network_id, protocol_version, tx, index, op, source)):
+                for reason, account, value in _facts(event, op.type, source):
+                    state_change_id += 1
+                    if reason is Reason.CREATE:
+                        accounts.append(
+                            AccountChange(to_id, operation_id, state_change_id, reason, account, cast(Address, value), None)
+                        )
+                    elif reason is Reason.MERGE:
+                        accounts.append(
+                            AccountChange(to_id, operation_id, state_change_id, reason, account, None, cast(Address, value))
+                        )
+                    else:
+                        balances.append(
+                            BalanceChange(to_id, operation_id, state_change_id, reason, account, event.token, cast(int, value))
+                        )
+
+
+def _facts(event: TokenEvent, op_type: int, op_source: Address) -> Iterator[_Fact]:
+    """What each account sees of a token event, in normative order."""
+    match event.kind:
+        case EventKind.TRANSFER:
+            yield from _transferred(op_type, cast(Address, event.source), cast(Address, event.destination), event.amount)
+        case EventKind.MINT:
+            yield from _minted(event, cast(Address, event.destination))
+        case EventKind.BURN | EventKind.CLAWBACK:
+            yield from _taken(event, op_type, op_source, cast(Address, event.source))
+
+
+def _transferred(op_type: int, source: Address, destination: Address, amount: int) -> Iterator[_Fact]:
+    if op_type in _BETWEEN_ESCROWS:
+        return
+    if op_type in _INTO_ESCROW:
+        yield Reason.DEBIT, source, amount
+    elif op_type in _OUT_OF_ESCROW:
+        yield Reason.CREDIT, destination, amount
+    elif strkey.CLAIMABLE_BALANCE in (source[0], destination[0]):
+        return
+    elif source[0] == strkey.LIQUIDITY_POOL:
+        yield Reason.CREDIT, destination, amount
+    elif destination[0] == strkey.LIQUIDITY_POOL:
+        yield Reason.DEBIT, source, amount
+    else:
+        if op_type == view.CREATE_ACCOUNT:
+            yield Reason.CREATE, destination, source
+        elif op_type == view.ACCOUNT_MERGE:
+            yield Reason.MERGE, source, destination
+        yield Reason.DEBIT, source, amount
+        yield Reason.CREDIT, destination, amount
+
+
+def _minted(event: TokenEvent, destination: Address) -> Iterator[_Fact]:
+    """The issuer brings it into being, the receiver gets it. Lumens of inflation come from nobody."""
+    if event.asset.issuer is not None:
+        yield Reason.MINT, event.asset.issuer, event.amount
+    if destination[0] not in _NO_ACCOUNTS:
+        yield Reason.CREDIT, destination, event.amount
+
+
+def _taken(event: TokenEvent, op_type: int, op_source: Address, source: Address) -> Iterator[_Fact]:
+    """The issuer lets it vanish, the holder loses it. Out of a pool or a claimable balance only the issuer itself can take."""
+    if op_type in _ISSUER_TAKES[event.kind]:
+        yield Reason.BURN, op_source, event.amount
+        return
+    if event.asset.issuer is not None:
+        yield Reason.BURN, event.asset.issuer, event.amount
+    if source[0] not in _NO_ACCOUNTS:
+        yield Reason.DEBIT, source, event.amount
