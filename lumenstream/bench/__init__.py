@@ -1,0 +1,11 @@
+"""Benchmarks: `lumenstream bench NAME` runs `run(settings)` of the module named here and prints the dictionary it returns."""
+
+from __future__ import annotations
+
+from typing import Final
+
+BENCHMARKS: Final[dict[str, str]] = {
+    "decode": "lumenstream.bench.decode",
+    "ingest": "lumenstream.bench.ingest",
+    "live": "lumenstream.bench.live",
+}

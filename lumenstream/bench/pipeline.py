@@ -1,0 +1,237 @@
+"""A pipeline of its own for one benchmark: a fresh database, fresh topics, and the real roles as processes.
+
+The servers are the configured ones (`make bench` starts them); everything made on them is removed at the end. Ledgers are made
+of real ones (`lumenstream.bench.lake`), found in `--path`, LUMENSTREAM_LEDGERS or ../shared/ledgers.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import httpx
+import psycopg
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
+from psycopg import sql
+
+from lumenstream import kafka
+from lumenstream.bench.lake import MadeLedger, make_ledgers
+from lumenstream.embedded.processes import ChildProcess, Command, free_port
+from lumenstream.errors import ConfigurationError, LumenstreamError, UnreachableError
+from lumenstream.settings import PASSPHRASES, Settings
+from lumenstream.xdr import read_header
+from schemas.assets import network_id
+from schemas.messages import LedgerHeaders, Topic, partition_of, range_key
+
+PUBNET_ID: Final = network_id(PASSPHRASES["pubnet"])
+TABLES: Final = ("transactions", "transactions_accounts", "operations", "operations_accounts", "state_changes", "ledgers")
+_READY_SECONDS: Final = 60.0
+_POLL_SECONDS: Final = 0.02
+_CLOCK_TICKS: Final = os.sysconf("SC_CLK_TCK")
+
+
+def real_ledgers(settings: Settings) -> list[bytes]:
+    """The real pubnet ledgers that benchmarks are made of. ConfigurationError when there are none."""
+    given = settings.producer.path or Path(os.environ.get("LUMENSTREAM_LEDGERS", "../shared/ledgers")) / "pubnet"
+    files = sorted(given.glob("*.xdr.gz"))
+    if not files:
+        raise ConfigurationError(f"no ledgers (*.xdr.gz) in {given}", hint="set LUMENSTREAM_LEDGERS to a folder that has pubnet/ in it")
+    return [gzip.decompress(file.read_bytes()) for file in files]
+
+
+class BenchPipeline:
+    """Use as a context manager. Roles are started by name; `cpu_seconds` says what each process has used."""
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        self._settings = settings
+        self._name = f"lumenstream_bench_{name}_{os.getpid()}"
+        self._cleanup = ExitStack()
+        self._roles: dict[str, ChildProcess] = {}
+        self.prefix = f"{self._name}."
+        self.url = ""
+
+    def __enter__(self) -> Self:
+        self._folder = Path(self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="lumenstream-bench-")))
+        admin_url = self._settings.database.url.get_secret_value()
+        try:
+            with psycopg.connect(admin_url, autocommit=True, connect_timeout=5) as connection:
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(self._name)))
+        except psycopg.OperationalError as error:
+            raise UnreachableError(f"no database for the benchmark: {str(error).strip()}", hint="make servers-up") from error
+        self._cleanup.callback(self._drop_database, admin_url)
+        self.url = psycopg.conninfo.make_conninfo(admin_url, dbname=self._name)
+        self.settings = self._settings.model_copy(
+            update={"kafka": self._settings.kafka.model_copy(update={"topic_prefix": self.prefix})}
+        )
+        self._command("migrate")
+        kafka.wait_for_broker(self.settings, _READY_SECONDS)
+        kafka.ensure_topics(self.settings)
+        self._cleanup.callback(self._drop_topics)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for role in reversed(list(self._roles.values())):
+            role.stop()
+        self._cleanup.close()
+
+    def start(self, role: str, *arguments: str) -> ChildProcess:
+        """Start a role (`sink`, `process`, `serve`) and wait until it reports ready, or for the API until it answers."""
+        port = free_port()
+        child = ChildProcess(role, self._command_line(role, *arguments, "--port", str(port)))
+        child.start()
+        self._roles[role] = child
+        child.wait_ready(lambda: _answers(f"http://127.0.0.1:{port}/metrics"), _READY_SECONDS)
+        self.ports = {**getattr(self, "ports", {}), role: port}
+        return child
+
+    def fill(self, ledgers: Iterator[MadeLedger], *, previous: int | None = None) -> list[MadeLedger]:
+        """Send ledgers to topic `ledgers` as the producer does, as fast as they come; returns them without their bytes."""
+        producer = Producer(kafka.producer_config(self.settings.kafka))
+        sent = []
+        for made in ledgers:
+            self.send(producer, made, previous)
+            previous = made.sequence
+            sent.append(made._replace(data=b""))
+        producer.flush(60)
+        return sent
+
+    def producer(self) -> Producer:
+        return Producer(kafka.producer_config(self.settings.kafka))
+
+    def send(self, producer: Producer, made: MadeLedger, previous: int | None) -> None:
+        """Hand one ledger to the client, with the headers and the partition of the ledger producer."""
+        header = read_header(made.data)
+        settings = self.settings.kafka
+        headers = LedgerHeaders(
+            sequence=made.sequence,
+            previous_sequence=previous,
+            close_time=made.close_time,
+            ledger_hash=header.hash.hex(),
+            protocol_version=header.protocol_version,
+            network_id=PUBNET_ID.hex(),
+        )
+        while True:
+            try:
+                producer.produce(
+                    settings.topic(Topic.LEDGERS),
+                    value=made.data,
+                    key=range_key(made.sequence, settings.range_size),
+                    headers=headers.to_kafka(),
+                    partition=partition_of(made.sequence, settings.range_size, settings.partitions),
+                )
+                producer.poll(0)
+                return
+            except BufferError:
+                producer.poll(0.1)
+
+    def wait_for_cursor(self, target: int, timeout_seconds: float, seen: Callable[[int, float], None] | None = None) -> None:
+        """Wait until the cursor reaches a ledger; `seen` hears of every move. LumenstreamError with the roles' logs on a time-out."""
+        deadline = time.monotonic() + timeout_seconds
+        last = 0
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            while last < target:
+                row = connection.execute("SELECT value::int FROM ingest_store WHERE key = 'latest_ingest_ledger'").fetchone()
+                cursor = row[0] if row else 0
+                if cursor != last and seen is not None:
+                    seen(cursor, time.monotonic())
+                last = cursor
+                if time.monotonic() > deadline or not all(role.running for role in self._roles.values()):
+                    logs = "\n".join(f"--- {name}\n{role.log_tail()}" for name, role in self._roles.items())
+                    raise LumenstreamError(f"the pipeline stopped at ledger {last} of {target}\n{logs}")
+                time.sleep(_POLL_SECONDS)
+
+    def rows(self) -> dict[str, int]:
+        """Row count of every history table."""
+        with psycopg.connect(self.url) as connection:
+            counts = {}
+            for table in TABLES:
+                row = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))).fetchone()
+                counts[table] = row[0] if row else 0
+            return counts
+
+    def cpu_seconds(self) -> dict[str, float]:
+        """User and system time so far, by process: the roles, this database's backends, the brokers of this machine."""
+        used = {name: _cpu_of(role.pid) for name, role in self._roles.items()}
+        with psycopg.connect(self.url) as connection:
+            backends = connection.execute("SELECT pid FROM pg_stat_activity WHERE datname = current_database()").fetchall()
+        used["database"] = sum(_cpu_of(pid) for (pid,) in backends)
+        used["broker"] = sum(_cpu_of(pid) for pid in _broker_pids())
+        return used
+
+    def _command_line(self, role: str, *arguments: str) -> Command:
+        environment = {
+            "LUMENSTREAM_DATABASE__URL": self.url,
+            "LUMENSTREAM_KAFKA__BOOTSTRAP": self._settings.kafka.bootstrap,
+            "LUMENSTREAM_KAFKA__TOPIC_PREFIX": self.prefix,
+            "LUMENSTREAM_NETWORK__NAME": "pubnet",
+        }
+        return Command(
+            argv=(sys.executable, "-m", "lumenstream", role, *arguments),
+            log=self._folder / f"{role}.log",
+            environment=environment,
+            working_directory=self._folder,
+        )
+
+    def _command(self, name: str) -> None:
+        child = ChildProcess(name, self._command_line(name))
+        with child:
+            if child.wait(_READY_SECONDS) != 0:
+                raise LumenstreamError(f"lumenstream {name} failed:\n{child.log_tail()}")
+
+    def _drop_database(self, admin_url: str) -> None:
+        with psycopg.connect(admin_url, autocommit=True) as connection:
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(self._name)))
+
+    def _drop_topics(self) -> None:
+        admin = AdminClient({"bootstrap.servers": self._settings.kafka.bootstrap})
+        ours = [topic for topic in admin.list_topics(timeout=10).topics if topic.startswith(self.prefix)]
+        for future in admin.delete_topics(ours).values():
+            future.result(timeout=30)
+
+
+def made_ledgers(settings: Settings, count: int) -> Iterator[MadeLedger]:
+    """`count` consecutive ledgers of the public network's weight."""
+    return make_ledgers(real_ledgers(settings), count, PUBNET_ID)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value below which `share` of the values lie (nearest rank)."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2).status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
+
+
+def _cpu_of(pid: int) -> float:
+    """Seconds of CPU of a process and its ended children; 0 when it has gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return sum(int(field) for field in fields[11:15]) / _CLOCK_TICKS
+
+
+def _broker_pids() -> list[int]:
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"kafka.Kafka" in command or b"tansu" in command.split(b"\0")[0]:
+            found.append(int(entry.name))
+    return found
