@@ -61,7 +61,10 @@ class Cursor:
 
     def enumeration(self, known: frozenset[int], name: str) -> int:
         value = self.i32()
-        return value if value in known else self.bad_enum(value, name)
+        if value not in known:
+            self.pos -= 4
+            self.bad_enum(value, name)
+        return value
 
     def fixed(self, size: int) -> bytes:
         start = self.pos
@@ -145,6 +148,11 @@ class Cursor:
 
     def bad_case(self, value: int, name: str) -> NoReturn:
         raise Stop(f"unknown value {value} of {name}")
+
+    def unknown(self, value: int) -> NoReturn:
+        """The discriminant just read belongs to no arm of its union."""
+        self.pos -= 4
+        raise Stop(f"unknown value {value}")
 
     def too_deep(self) -> NoReturn:
         raise Stop(f"nested deeper than {MAX_DEPTH} levels")

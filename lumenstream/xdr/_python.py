@@ -78,7 +78,7 @@ def _read_header(cursor: Cursor) -> Any:
     if version in (1, 2):
         _wire.LedgerCloseMetaExt(cursor)
     elif version != 0:
-        cursor.bad_case(version, "LedgerCloseMeta")
+        cursor.unknown(version)
     return _wire.LedgerHeaderHistoryEntry(cursor)
 
 
@@ -152,9 +152,7 @@ def _meta(meta: Union, place: str) -> _Meta:
     return _Meta(before, after, operations, shared, value.get("events", []), soroban.get("returnValue"))
 
 
-def _transaction(
-    context: _Context, processed: Wire, envelopes: dict[bytes, tuple[Union, bytes]]
-) -> rows.Transaction:
+def _transaction(context: _Context, processed: Wire, envelopes: dict[bytes, tuple[Union, bytes]]) -> rows.Transaction:
     pair, (meta_value, meta_xdr) = processed["result"], processed["txApplyProcessing"]
     tx_hash: bytes = pair["transactionHash"]
     place = f"transaction {context.position} ({tx_hash.hex()})"
@@ -196,9 +194,7 @@ def _transaction(
         fee_changes=changes(fee_changes, f"{place}, fee changes"),
         changes_before=changes(meta.before, f"{place}, changes before"),
         changes_after=changes(meta.after, f"{place}, changes after"),
-        post_fee_changes=changes(
-            processed.get("postTxApplyFeeProcessing", []), f"{place}, changes after all transactions"
-        ),
+        post_fee_changes=changes(processed.get("postTxApplyFeeProcessing", []), f"{place}, changes after all transactions"),
         events=tuple(rows.TransactionEvent(event["stage"], contract_event(event["event"])) for event in meta.events),
         soroban_return_value=None if meta.return_value is None else scval(meta.return_value),
         envelope_xdr=envelope_xdr,

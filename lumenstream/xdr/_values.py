@@ -31,16 +31,16 @@ Union = tuple[int, Any]
 
 
 def account(key: Union) -> bytes:
-    return ACCOUNT + key[1]
+    return ACCOUNT + bytes(key[1])
 
 
 def optional_account(key: Union | None) -> bytes | None:
-    return None if key is None else ACCOUNT + key[1]
+    return None if key is None else ACCOUNT + bytes(key[1])
 
 
 def muxed(source: Union) -> bytes:
     kind, value = source
-    return ACCOUNT + value if kind == 0 else _with_id(MUXED_ACCOUNT, value["ed25519"], value["id"])
+    return ACCOUNT + bytes(value) if kind == 0 else _with_id(MUXED_ACCOUNT, value["ed25519"], value["id"])
 
 
 def _with_id(version: bytes, key: bytes, number: int) -> bytes:
@@ -331,10 +331,10 @@ def _key_bytes(value: Wire) -> bytes:
         case 1:
             return start + bytes(body["accountID"][1] + body["asset"][1])
         case 2:
-            return start + bytes(body["sellerID"][1]) + (body["offerID"] & (2**64 - 1)).to_bytes(8, "big")
+            return start + bytes(body["sellerID"][1]) + (int(body["offerID"]) & (2**64 - 1)).to_bytes(8, "big")
         case 3:
             name: bytes = body["dataName"]
-            return start + bytes(body["accountID"][1]) + len(name).to_bytes(4, "big") + name
+            return start + bytes(body["accountID"][1]) + len(name).to_bytes(4, "big") + bytes(name)
         case 4:
             return start + bytes(body["balanceID"][1])
         case 5:
@@ -348,7 +348,8 @@ def _key_bytes(value: Wire) -> bytes:
 
 
 def changes(raw: list[Union], place: str, *, of_operation: bool = False) -> tuple[rows.Change, ...]:
-    """Pairs of before and after. Of an operation: sorted by ledger key, lone states dropped; else in stored order."""
+    """Pairs of before and after. Of an operation: sorted by ledger key, lone states dropped, other lone records an error; else
+    all records in stored order."""
     pairs: list[tuple[int, Wire, Wire, Union | None]] = []
     before: Wire = None  # the state or restored record just passed
     state: Wire = None  # a state record not yet used
@@ -360,7 +361,7 @@ def changes(raw: list[Union], place: str, *, of_operation: bool = False) -> tupl
             before = state = record
             continue
         if kind in (_UPDATED, _REMOVED):
-            if before is None:
+            if before is None and of_operation:
                 what = "an update" if kind == _UPDATED else "a removal"
                 raise LedgerContentError(f"{place}: {what} without the state before it")
             pairs.append((kind, before, record, None) if kind == _UPDATED else (kind, before, None, record))
@@ -379,6 +380,6 @@ def _change(pair: tuple[int, Wire, Wire, Union | None]) -> rows.Change:
     kind, before, after, key = pair
     pre = None if before is None else entry(before)
     post = None if after is None else entry(after)
-    known = pre or post
-    entry_type = known.type if known else 0
-    return rows.Change(kind, entry_type, pre, post, None if key is None else ledger_key(key))
+    removed = None if key is None else ledger_key(key)
+    known = pre or post or removed
+    return rows.Change(kind, known.type if known else 0, pre, post, removed)

@@ -97,7 +97,7 @@ def AccountEntryExt(c: Cursor) -> Any:
     elif tag == 1:
         value = AccountEntryExtensionV1(c)
     else:
-        c.bad_case(tag, 'AccountEntryExt')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -115,7 +115,7 @@ def AccountEntryExtensionV1Ext(c: Cursor) -> Any:
     elif tag == 2:
         value = AccountEntryExtensionV2(c)
     else:
-        c.bad_case(tag, 'AccountEntryExtensionV1Ext')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -137,7 +137,7 @@ def AccountEntryExtensionV2Ext(c: Cursor) -> Any:
         value_ext_tag == 0 or c.bad_case(value_ext_tag, 'ExtensionPoint')
         value = {'ext': (0, None), 'seqLedger': value_seqLedger, 'seqTime': value_seqTime}
     else:
-        c.bad_case(tag, 'AccountEntryExtensionV2Ext')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -156,7 +156,7 @@ def AccountMergeResult(c: Cursor) -> Any:
     elif tag in (-1, -2, -3, -4, -5, -6, -7):
         value = None
     else:
-        c.bad_case(tag, 'AccountMergeResult')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -175,7 +175,7 @@ def AllowTrustResult(c: Cursor) -> Any:
     if tag in (0, -1, -2, -3, -4, -5, -6):
         value = None
     else:
-        c.bad_case(tag, 'AllowTrustResult')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -218,7 +218,7 @@ def Asset(c: Cursor) -> Any:
         value_issuer_tag == 0 or c.bad_case(value_issuer_tag, 'PublicKey')
         value = {'assetCode': value_assetCode, 'issuer': (0, value_issuer)}
     else:
-        c.bad_case(tag, 'Asset')
+        c.unknown(tag)
     c.depth += 1
     return (tag, value)
 
@@ -232,7 +232,7 @@ def AssetCode(c: Cursor) -> Any:
         value, = _12s(c.data, c.pos)
         c.pos += 12
     else:
-        c.bad_case(tag, 'AssetCode')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -248,7 +248,7 @@ def BeginSponsoringFutureReservesResult(c: Cursor) -> Any:
     if tag in (0, -1, -2, -3):
         value = None
     else:
-        c.bad_case(tag, 'BeginSponsoringFutureReservesResult')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -263,7 +263,7 @@ def BumpSequenceResult(c: Cursor) -> Any:
     if tag in (0, -1):
         value = None
     else:
-        c.bad_case(tag, 'BumpSequenceResult')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -284,7 +284,7 @@ def ChangeTrustAsset(c: Cursor) -> Any:
     elif tag == 3:
         value = LiquidityPoolParameters(c)
     else:
-        c.bad_case(tag, 'ChangeTrustAsset')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -300,7 +300,7 @@ def ChangeTrustResult(c: Cursor) -> Any:
     if tag in (0, -1, -2, -3, -4, -5, -6, -7, -8):
         value = None
     else:
-        c.bad_case(tag, 'ChangeTrustResult')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -313,7 +313,7 @@ def ClaimAtom(c: Cursor) -> Any:
     elif tag == 2:
         value = ClaimLiquidityAtom(c)
     else:
-        c.bad_case(tag, 'ClaimAtom')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -329,7 +329,7 @@ def ClaimClaimableBalanceResult(c: Cursor) -> Any:
     if tag in (0, -1, -2, -3, -4, -5, -6):
         value = None
     else:
-        c.bad_case(tag, 'ClaimClaimableBalanceResult')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -384,7 +384,7 @@ def ClaimPredicate(c: Cursor) -> Any:
         value, = _q(c.data, c.pos)
         c.pos += 8
     else:
-        c.bad_case(tag, 'ClaimPredicate')
+        c.unknown(tag)
     c.depth += 1
     return (tag, value)
 
@@ -414,7 +414,7 @@ def ClaimableBalanceEntryExt(c: Cursor) -> Any:
         value_ext_tag == 0 or c.bad_case(value_ext_tag, 'ClaimableBalanceEntryExtensionV1Ext')
         value = {'ext': (0, None), 'flags': value_flags}
     else:
-        c.bad_case(tag, 'ClaimableBalanceEntryExt')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -430,7 +430,7 @@ def ClaimableBalanceEntryExtensionV1Ext(c: Cursor) -> Any:
     if tag == 0:
         value = None
     else:
-        c.bad_case(tag, 'ClaimableBalanceEntryExtensionV1Ext')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -442,7 +442,7 @@ def ClaimableBalanceID(c: Cursor) -> Any:
         value, = _32s(c.data, c.pos)
         c.pos += 32
     else:
-        c.bad_case(tag, 'ClaimableBalanceID')
+        c.unknown(tag)
     c.depth += 1
     return (tag, value)
 
@@ -454,7 +454,7 @@ def Claimant(c: Cursor) -> Any:
     if tag == 0:
         value = ClaimantV0(c)
     else:
-        c.bad_case(tag, 'Claimant')
+        c.unknown(tag)
     c.depth += 1
     return (tag, value)
 
@@ -482,7 +482,7 @@ def ClawbackClaimableBalanceResult(c: Cursor) -> Any:
     if tag in (0, -1, -2, -3):
         value = None
     else:
-        c.bad_case(tag, 'ClawbackClaimableBalanceResult')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -499,7 +499,7 @@ def ClawbackResult(c: Cursor) -> Any:
     if tag in (0, -1, -2, -3, -4):
         value = None
     else:
-        c.bad_case(tag, 'ClawbackResult')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -614,7 +614,7 @@ def ConfigSettingEntry(c: Cursor) -> Any:
     elif tag == 20:
         value = FreezeBypassTxsDelta(c)
     else:
-        c.bad_case(tag, 'ConfigSettingEntry')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -656,7 +656,7 @@ def ContractCodeEntryExt(c: Cursor) -> Any:
         value_costInputs_ext_tag == 0 or c.bad_case(value_costInputs_ext_tag, 'ExtensionPoint')
         value = {'ext': (0, None), 'costInputs': {'ext': (0, None), 'nInstructions': value_costInputs_nInstructions, 'nFunctions': value_costInputs_nFunctions, 'nGlobals': value_costInputs_nGlobals, 'nTableEntries': value_costInputs_nTableEntries, 'nTypes': value_costInputs_nTypes, 'nDataSegments': value_costInputs_nDataSegments, 'nElemSegments': value_costInputs_nElemSegments, 'nImports': value_costInputs_nImports, 'nExports': value_costInputs_nExports, 'nDataSegmentBytes': value_costInputs_nDataSegmentBytes}}
     else:
-        c.bad_case(tag, 'ContractCodeEntryExt')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -713,7 +713,7 @@ def ContractEventBody(c: Cursor) -> Any:
     if tag == 0:
         value = ContractEventV0(c)
     else:
-        c.bad_case(tag, 'ContractEventBody')
+        c.unknown(tag)
     c.depth += 1
     return (tag, value)
 
@@ -739,7 +739,7 @@ def ContractExecutable(c: Cursor) -> Any:
     elif tag == 2:
         value = ContractExecutableExternalRef(c)
     else:
-        c.bad_case(tag, 'ContractExecutable')
+        c.unknown(tag)
     c.depth += 1
     return (tag, value)
 
@@ -762,7 +762,7 @@ def ContractIDPreimage(c: Cursor) -> Any:
     elif tag == 1:
         value = Asset(c)
     else:
-        c.bad_case(tag, 'ContractIDPreimage')
+        c.unknown(tag)
     c.depth += 1
     return (tag, value)
 
@@ -789,7 +789,7 @@ def CreateAccountResult(c: Cursor) -> Any:
     if tag in (0, -1, -2, -3, -4):
         value = None
     else:
-        c.bad_case(tag, 'CreateAccountResult')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -814,7 +814,7 @@ def CreateClaimableBalanceResult(c: Cursor) -> Any:
     elif tag in (-1, -2, -3, -4, -5):
         value = None
     else:
-        c.bad_case(tag, 'CreateClaimableBalanceResult')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -862,7 +862,7 @@ def DataEntryExt(c: Cursor) -> Any:
     if tag == 0:
         value = None
     else:
-        c.bad_case(tag, 'DataEntryExt')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -889,7 +889,7 @@ def EndSponsoringFutureReservesResult(c: Cursor) -> Any:
     if tag in (0, -1):
         value = None
     else:
-        c.bad_case(tag, 'EndSponsoringFutureReservesResult')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -912,7 +912,7 @@ def ExtendFootprintTTLResult(c: Cursor) -> Any:
     if tag in (0, -1, -2, -3):
         value = None
     else:
-        c.bad_case(tag, 'ExtendFootprintTTLResult')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -921,7 +921,7 @@ def ExtensionPoint(c: Cursor) -> Any:
     if tag == 0:
         value = None
     else:
-        c.bad_case(tag, 'ExtensionPoint')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -953,7 +953,7 @@ def FeeBumpTransactionExt(c: Cursor) -> Any:
     if tag == 0:
         value = None
     else:
-        c.bad_case(tag, 'FeeBumpTransactionExt')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -964,7 +964,7 @@ def FeeBumpTransactionInnerTx(c: Cursor) -> Any:
     if tag == 2:
         value = TransactionV1Envelope(c)
     else:
-        c.bad_case(tag, 'FeeBumpTransactionInnerTx')
+        c.unknown(tag)
     c.depth += 1
     return (tag, value)
 
@@ -998,7 +998,7 @@ def GeneralizedTransactionSet(c: Cursor) -> Any:
     if tag == 1:
         value = TransactionSetV1(c)
     else:
-        c.bad_case(tag, 'GeneralizedTransactionSet')
+        c.unknown(tag)
     c.depth += 1
     return (tag, value)
 
@@ -1016,7 +1016,7 @@ def HostFunction(c: Cursor) -> Any:
     elif tag == 3:
         value = CreateContractArgsV2(c)
     else:
-        c.bad_case(tag, 'HostFunction')
+        c.unknown(tag)
     c.depth += 1
     return (tag, value)
 
@@ -1035,7 +1035,7 @@ def InflationResult(c: Cursor) -> Any:
     elif tag == -1:
         value = None
     else:
-        c.bad_case(tag, 'InflationResult')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -1054,7 +1054,7 @@ def InnerTransactionResultExt(c: Cursor) -> Any:
     if tag == 0:
         value = None
     else:
-        c.bad_case(tag, 'InnerTransactionResultExt')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -1072,7 +1072,7 @@ def InnerTransactionResultResult(c: Cursor) -> Any:
     elif tag in (-2, -3, -4, -5, -6, -7, -8, -9, -10, -11, -12, -14, -15, -16, -17, -18):
         value = None
     else:
-        c.bad_case(tag, 'InnerTransactionResultResult')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -1121,7 +1121,7 @@ def InvokeHostFunctionResult(c: Cursor) -> Any:
     elif tag in (-1, -2, -3, -4, -5):
         value = None
     else:
-        c.bad_case(tag, 'InvokeHostFunctionResult')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -1142,7 +1142,7 @@ def LedgerCloseMeta(c: Cursor) -> Any:
     elif tag == 2:
         value = LedgerCloseMetaV2(c)
     else:
-        c.bad_case(tag, 'LedgerCloseMeta')
+        c.unknown(tag)
     c.depth += 1
     return (tag, value)
 
@@ -1167,7 +1167,7 @@ def LedgerCloseMetaExt(c: Cursor) -> Any:
         value_ext_tag == 0 or c.bad_case(value_ext_tag, 'ExtensionPoint')
         value = {'ext': (0, None), 'sorobanFeeWrite1KB': value_sorobanFeeWrite1KB}
     else:
-        c.bad_case(tag, 'LedgerCloseMetaExt')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -1251,7 +1251,7 @@ def LedgerEntryChange(c: Cursor) -> Any:
     elif tag == 2:
         value = LedgerKey(c)
     else:
-        c.bad_case(tag, 'LedgerEntryChange')
+        c.unknown(tag)
     c.depth += 1
     return (tag, value)
 
@@ -1284,7 +1284,7 @@ def LedgerEntryData(c: Cursor) -> Any:
         c.pos += 36
         value = {'keyHash': value_keyHash, 'liveUntilLedgerSeq': value_liveUntilLedgerSeq}
     else:
-        c.bad_case(tag, 'LedgerEntryData')
+        c.unknown(tag)
     c.depth += 1
     return (tag, value)
 
@@ -1296,7 +1296,7 @@ def LedgerEntryExt(c: Cursor) -> Any:
     elif tag == 1:
         value = LedgerEntryExtensionV1(c)
     else:
-        c.bad_case(tag, 'LedgerEntryExt')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -1313,7 +1313,7 @@ def LedgerEntryExtensionV1Ext(c: Cursor) -> Any:
     if tag == 0:
         value = None
     else:
-        c.bad_case(tag, 'LedgerEntryExtensionV1Ext')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -1347,7 +1347,7 @@ def LedgerHeaderExt(c: Cursor) -> Any:
         value_ext_tag == 0 or c.bad_case(value_ext_tag, 'LedgerHeaderExtensionV1Ext')
         value = {'flags': value_flags, 'ext': (0, None)}
     else:
-        c.bad_case(tag, 'LedgerHeaderExt')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -1363,7 +1363,7 @@ def LedgerHeaderExtensionV1Ext(c: Cursor) -> Any:
     if tag == 0:
         value = None
     else:
-        c.bad_case(tag, 'LedgerHeaderExtensionV1Ext')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -1382,7 +1382,7 @@ def LedgerHeaderHistoryEntryExt(c: Cursor) -> Any:
     if tag == 0:
         value = None
     else:
-        c.bad_case(tag, 'LedgerHeaderHistoryEntryExt')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -1436,7 +1436,7 @@ def LedgerKey(c: Cursor) -> Any:
         c.pos += 32
         value = {'keyHash': value_keyHash}
     else:
-        c.bad_case(tag, 'LedgerKey')
+        c.unknown(tag)
     c.depth += 1
     return (tag, value)
 
@@ -1532,7 +1532,7 @@ def LedgerUpgrade(c: Cursor) -> Any:
         c.pos += 64
         value = {'contractID': value_contractID, 'contentHash': value_contentHash}
     else:
-        c.bad_case(tag, 'LedgerUpgrade')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -1561,7 +1561,7 @@ def LiquidityPoolDepositResult(c: Cursor) -> Any:
     if tag in (0, -1, -2, -3, -4, -5, -6, -7, -8):
         value = None
     else:
-        c.bad_case(tag, 'LiquidityPoolDepositResult')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -1577,7 +1577,7 @@ def LiquidityPoolEntryBody(c: Cursor) -> Any:
     if tag == 0:
         value = LiquidityPoolEntryConstantProduct(c)
     else:
-        c.bad_case(tag, 'LiquidityPoolEntryBody')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -1593,7 +1593,7 @@ def LiquidityPoolParameters(c: Cursor) -> Any:
     if tag == 0:
         value = LiquidityPoolConstantProductParameters(c)
     else:
-        c.bad_case(tag, 'LiquidityPoolParameters')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -1608,7 +1608,7 @@ def LiquidityPoolWithdrawResult(c: Cursor) -> Any:
     if tag in (0, -1, -2, -3, -4, -5, -6):
         value = None
     else:
-        c.bad_case(tag, 'LiquidityPoolWithdrawResult')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -1627,7 +1627,7 @@ def ManageBuyOfferResult(c: Cursor) -> Any:
     elif tag in (-1, -2, -3, -4, -5, -6, -7, -8, -9, -10, -11, -12):
         value = None
     else:
-        c.bad_case(tag, 'ManageBuyOfferResult')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -1642,7 +1642,7 @@ def ManageDataResult(c: Cursor) -> Any:
     if tag in (0, -1, -2, -3, -4):
         value = None
     else:
-        c.bad_case(tag, 'ManageDataResult')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -1659,7 +1659,7 @@ def ManageOfferSuccessResultOffer(c: Cursor) -> Any:
     elif tag == 2:
         value = None
     else:
-        c.bad_case(tag, 'ManageOfferSuccessResultOffer')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -1678,7 +1678,7 @@ def ManageSellOfferResult(c: Cursor) -> Any:
     elif tag in (-1, -2, -3, -4, -5, -6, -7, -8, -9, -10, -11, -12):
         value = None
     else:
-        c.bad_case(tag, 'ManageSellOfferResult')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -1695,7 +1695,7 @@ def Memo(c: Cursor) -> Any:
         value, = _32s(c.data, c.pos)
         c.pos += 32
     else:
-        c.bad_case(tag, 'Memo')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -1709,7 +1709,7 @@ def MuxedAccount(c: Cursor) -> Any:
         c.pos += 40
         value = {'id': value_id, 'ed25519': value_ed25519}
     else:
-        c.bad_case(tag, 'MuxedAccount')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -1754,7 +1754,7 @@ def OfferEntryExt(c: Cursor) -> Any:
     if tag == 0:
         value = None
     else:
-        c.bad_case(tag, 'OfferEntryExt')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -1857,7 +1857,7 @@ def OperationBody(c: Cursor) -> Any:
         value_ext_tag == 0 or c.bad_case(value_ext_tag, 'ExtensionPoint')
         value = {'ext': (0, None)}
     else:
-        c.bad_case(tag, 'OperationBody')
+        c.unknown(tag)
     c.depth += 1
     return (tag, value)
 
@@ -1889,7 +1889,7 @@ def OperationResult(c: Cursor) -> Any:
     elif tag in (-1, -2, -3, -4, -5, -6):
         value = None
     else:
-        c.bad_case(tag, 'OperationResult')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -1948,7 +1948,7 @@ def OperationResultTr(c: Cursor) -> Any:
     elif tag == 26:
         value = RestoreFootprintResult(c)
     else:
-        c.bad_case(tag, 'OperationResultTr')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -1982,7 +1982,7 @@ def PathPaymentStrictReceiveResult(c: Cursor) -> Any:
     elif tag == -9:
         value = Asset(c)
     else:
-        c.bad_case(tag, 'PathPaymentStrictReceiveResult')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -2013,7 +2013,7 @@ def PathPaymentStrictSendResult(c: Cursor) -> Any:
     elif tag == -9:
         value = Asset(c)
     else:
-        c.bad_case(tag, 'PathPaymentStrictSendResult')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -2036,7 +2036,7 @@ def PaymentResult(c: Cursor) -> Any:
     if tag in (0, -1, -2, -3, -4, -5, -6, -7, -8, -9):
         value = None
     else:
-        c.bad_case(tag, 'PaymentResult')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -2051,7 +2051,7 @@ def Preconditions(c: Cursor) -> Any:
     elif tag == 2:
         value = PreconditionsV2(c)
     else:
-        c.bad_case(tag, 'Preconditions')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -2079,7 +2079,7 @@ def PublicKey(c: Cursor) -> Any:
         value, = _32s(c.data, c.pos)
         c.pos += 32
     else:
-        c.bad_case(tag, 'PublicKey')
+        c.unknown(tag)
     c.depth += 1
     return (tag, value)
 
@@ -2096,7 +2096,7 @@ def RestoreFootprintResult(c: Cursor) -> Any:
     if tag in (0, -1, -2, -3):
         value = None
     else:
-        c.bad_case(tag, 'RestoreFootprintResult')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -2109,7 +2109,7 @@ def RevokeSponsorshipOp(c: Cursor) -> Any:
     elif tag == 1:
         value = RevokeSponsorshipOpSigner(c)
     else:
-        c.bad_case(tag, 'RevokeSponsorshipOp')
+        c.unknown(tag)
     c.depth += 1
     return (tag, value)
 
@@ -2127,7 +2127,7 @@ def RevokeSponsorshipResult(c: Cursor) -> Any:
     if tag in (0, -1, -2, -3, -4, -5):
         value = None
     else:
-        c.bad_case(tag, 'RevokeSponsorshipResult')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -2166,7 +2166,7 @@ def SCAddress(c: Cursor) -> Any:
         c.pos += 40
         value = {'id': value_id, 'contractId': value_contractId}
     else:
-        c.bad_case(tag, 'SCAddress')
+        c.unknown(tag)
     c.depth += 1
     return (tag, value)
 
@@ -2192,7 +2192,7 @@ def SCError(c: Cursor) -> Any:
         c.pos += 4
         value in SCErrorCode or c.bad_enum(value, 'SCErrorCode')
     else:
-        c.bad_case(tag, 'SCError')
+        c.unknown(tag)
     c.depth += 1
     return (tag, value)
 
@@ -2235,7 +2235,7 @@ def SCPHistoryEntry(c: Cursor) -> Any:
     if tag == 0:
         value = SCPHistoryEntryV0(c)
     else:
-        c.bad_case(tag, 'SCPHistoryEntry')
+        c.unknown(tag)
     c.depth += 1
     return (tag, value)
 
@@ -2301,7 +2301,7 @@ def SCPStatementPledges(c: Cursor) -> Any:
     elif tag == 3:
         value = SCPNomination(c)
     else:
-        c.bad_case(tag, 'SCPStatementPledges')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -2385,7 +2385,7 @@ def SCVal(c: Cursor) -> Any:
         c.pos += 8
         value = {'nonce': value_nonce}
     else:
-        c.bad_case(tag, 'SCVal')
+        c.unknown(tag)
     c.depth += 1
     return (tag, value)
 
@@ -2408,7 +2408,7 @@ def SetOptionsResult(c: Cursor) -> Any:
     if tag in (0, -1, -2, -3, -4, -5, -6, -7, -8, -9, -10):
         value = None
     else:
-        c.bad_case(tag, 'SetOptionsResult')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -2427,7 +2427,7 @@ def SetTrustLineFlagsResult(c: Cursor) -> Any:
     if tag in (0, -1, -2, -3, -4, -5):
         value = None
     else:
-        c.bad_case(tag, 'SetTrustLineFlagsResult')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -2446,7 +2446,7 @@ def SignerKey(c: Cursor) -> Any:
     elif tag == 3:
         value = SignerKeyEd25519SignedPayload(c)
     else:
-        c.bad_case(tag, 'SignerKey')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -2507,7 +2507,7 @@ def SorobanAuthorizedFunction(c: Cursor) -> Any:
     elif tag == 2:
         value = CreateContractArgsV2(c)
     else:
-        c.bad_case(tag, 'SorobanAuthorizedFunction')
+        c.unknown(tag)
     c.depth += 1
     return (tag, value)
 
@@ -2532,7 +2532,7 @@ def SorobanCredentials(c: Cursor) -> Any:
     elif tag == 3:
         value = SorobanAddressCredentialsWithDelegates(c)
     else:
-        c.bad_case(tag, 'SorobanCredentials')
+        c.unknown(tag)
     c.depth += 1
     return (tag, value)
 
@@ -2580,7 +2580,7 @@ def SorobanTransactionDataExt(c: Cursor) -> Any:
     elif tag == 1:
         value = SorobanResourcesExtV0(c)
     else:
-        c.bad_case(tag, 'SorobanTransactionDataExt')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -2605,7 +2605,7 @@ def SorobanTransactionMetaExt(c: Cursor) -> Any:
         value_ext_tag == 0 or c.bad_case(value_ext_tag, 'ExtensionPoint')
         value = {'ext': (0, None), 'totalNonRefundableResourceFeeCharged': value_totalNonRefundableResourceFeeCharged, 'totalRefundableResourceFeeCharged': value_totalRefundableResourceFeeCharged, 'rentFeeCharged': value_rentFeeCharged}
     else:
-        c.bad_case(tag, 'SorobanTransactionMetaExt')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -2652,7 +2652,7 @@ def StellarValueExt(c: Cursor) -> Any:
     elif tag == 4:
         value = StellarValueProposedMsValue(c)
     else:
-        c.bad_case(tag, 'StellarValueExt')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -2714,7 +2714,7 @@ def TransactionEnvelope(c: Cursor) -> Any:
     elif tag == 5:
         value = FeeBumpTransactionEnvelope(c)
     else:
-        c.bad_case(tag, 'TransactionEnvelope')
+        c.unknown(tag)
     c.depth += 1
     return (tag, value)
 
@@ -2739,7 +2739,7 @@ def TransactionExt(c: Cursor) -> Any:
     elif tag == 1:
         value = SorobanTransactionData(c)
     else:
-        c.bad_case(tag, 'TransactionExt')
+        c.unknown(tag)
     c.depth += 1
     return (tag, value)
 
@@ -2760,7 +2760,7 @@ def TransactionMeta(c: Cursor) -> Any:
     elif tag == 4:
         value = TransactionMetaV4(c)
     else:
-        c.bad_case(tag, 'TransactionMeta')
+        c.unknown(tag)
     c.depth += 1
     return (tag, value)
 
@@ -2824,7 +2824,7 @@ def TransactionPhase(c: Cursor) -> Any:
     elif tag == 1:
         value = ParallelTxsComponent(c)
     else:
-        c.bad_case(tag, 'TransactionPhase')
+        c.unknown(tag)
     c.depth += 1
     return (tag, value)
 
@@ -2844,7 +2844,7 @@ def TransactionResultExt(c: Cursor) -> Any:
     if tag == 0:
         value = None
     else:
-        c.bad_case(tag, 'TransactionResultExt')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -2888,7 +2888,7 @@ def TransactionResultResult(c: Cursor) -> Any:
     elif tag in (-2, -3, -4, -5, -6, -7, -8, -9, -10, -11, -12, -14, -15, -16, -17, -18):
         value = None
     else:
-        c.bad_case(tag, 'TransactionResultResult')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -2941,7 +2941,7 @@ def TransactionV0Ext(c: Cursor) -> Any:
     if tag == 0:
         value = None
     else:
-        c.bad_case(tag, 'TransactionV0Ext')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -2972,7 +2972,7 @@ def TrustLineAsset(c: Cursor) -> Any:
         value, = _32s(c.data, c.pos)
         c.pos += 32
     else:
-        c.bad_case(tag, 'TrustLineAsset')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -2994,7 +2994,7 @@ def TrustLineEntryExt(c: Cursor) -> Any:
     elif tag == 1:
         value = TrustLineEntryV1(c)
     else:
-        c.bad_case(tag, 'TrustLineEntryExt')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -3010,7 +3010,7 @@ def TrustLineEntryExtensionV2Ext(c: Cursor) -> Any:
     if tag == 0:
         value = None
     else:
-        c.bad_case(tag, 'TrustLineEntryExtensionV2Ext')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -3031,7 +3031,7 @@ def TrustLineEntryV1Ext(c: Cursor) -> Any:
         value_ext_tag == 0 or c.bad_case(value_ext_tag, 'TrustLineEntryExtensionV2Ext')
         value = {'liquidityPoolUseCount': value_liquidityPoolUseCount, 'ext': (0, None)}
     else:
-        c.bad_case(tag, 'TrustLineEntryV1Ext')
+        c.unknown(tag)
     return (tag, value)
 
 
@@ -3042,7 +3042,7 @@ def TxSetComponent(c: Cursor) -> Any:
     if tag == 0:
         value = TxSetComponentTxsMaybeDiscountedFee(c)
     else:
-        c.bad_case(tag, 'TxSetComponent')
+        c.unknown(tag)
     c.depth += 1
     return (tag, value)
 

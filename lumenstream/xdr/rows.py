@@ -201,6 +201,7 @@ class Change(NamedTuple):
     `kind` is the LedgerEntryChangeType of the raw record: 0 created, 1 updated, 2 removed, 4 restored; 3 (state) only where
     a state record had no successor, and only outside operations. `type` is the LedgerEntryType. `pre` is the state before
     (None for created and restored), `post` the state after (None for removed and lone states). `key` is set for removals.
+    Outside operations an update or removal whose state the ledger does not show has `pre` None; in one it is an error.
     Operation changes are stably sorted by the XDR bytes of their ledger key; all others keep the stored order."""
 
     kind: int
@@ -495,9 +496,10 @@ class InflationPayout(NamedTuple):
 
 
 class OperationResult(NamedTuple):
-    """`code`: OperationResultCode (0 inner, -1 bad auth ...). For inner results `type` is the operation type, `inner_code` its own
-    code (0 success) and `value` what success carries: OfferResult, PathPaymentResult, balance of a merged account (int), claimable balance id (hex),
-    tuple[InflationPayout, ...], hash returned by invoke_host_function, Asset of a NO_ISSUER failure; else None."""
+    """`code`: OperationResultCode (0 inner, -1 bad auth ...). For inner results `type` is the operation type, `inner_code` its
+    own code (0 success) and `value` what success carries: OfferResult, PathPaymentResult, balance of a merged account (int),
+    claimable balance id (hex), tuple[InflationPayout, ...], hash returned by invoke_host_function, Asset of a NO_ISSUER
+    failure; else None."""
 
     code: int
     type: int | None

@@ -15,7 +15,7 @@ type Entry<'a> = Spanned<'a, LedgerEntry<'a>>;
 pub enum Scope {
     /// Of an operation: lone states are dropped, pairs are sorted by ledger key.
     Operation,
-    /// Anything else: lone states stay, and so does the order.
+    /// Anything else: lone states, updates and removals stay, and so does the order.
     Other,
 }
 
@@ -110,6 +110,10 @@ fn pairs<'b, 'a>(changes: &'b [LedgerEntryChange<'a>], scope: Scope) -> Result<V
     let mut found = Vec::with_capacity(changes.len());
     let mut before: Option<&'b Entry<'a>> = None; // the state or restored record just passed
     let mut state: Option<&'b Entry<'a>> = None; // a state record not yet used
+    let preceding = |before: Option<&'b Entry<'a>>, missing| match (before, scope) {
+        (None, Scope::Operation) => Err(missing),
+        _ => Ok(before),
+    };
     for change in changes {
         let consumes = matches!(change, LedgerEntryChange::Updated(_) | LedgerEntryChange::Removed(_));
         if let (Some(entry), Scope::Other, false) = (state, scope, consumes) {
@@ -126,13 +130,13 @@ fn pairs<'b, 'a>(changes: &'b [LedgerEntryChange<'a>], scope: Scope) -> Result<V
                 (None, Some(entry))
             }
             LedgerEntryChange::Updated(entry) => {
-                let pre = before.ok_or("an update without the state before it")?;
-                found.push(Pair { kind: 1, pre: Some(pre), post: Some(entry), key: None });
+                let pre = preceding(before, "an update without the state before it")?;
+                found.push(Pair { kind: 1, pre, post: Some(entry), key: None });
                 (None, None)
             }
             LedgerEntryChange::Removed(key) => {
-                let pre = before.ok_or("a removal without the state before it")?;
-                found.push(Pair { kind: 2, pre: Some(pre), post: None, key: Some(key) });
+                let pre = preceding(before, "a removal without the state before it")?;
+                found.push(Pair { kind: 2, pre, post: None, key: Some(key) });
                 (None, None)
             }
         };
