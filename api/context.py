@@ -1,0 +1,37 @@
+"""What a request carries through its resolvers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import strawberry
+
+from api.database import Database
+from api.loaders import Loaders
+from api.paging import Page, PageArguments, page_of
+from api.selection import NODE, Selections
+from lumenstream.settings import ApiSettings
+
+
+@dataclass(slots=True)
+class Context:
+    """One per request. `network_id` is SHA-256 of the network passphrase: token ids are derived from it."""
+
+    database: Database
+    settings: ApiSettings
+    network_id: bytes
+    loaders: Loaders
+    request_id: str
+    selections: Selections = field(default_factory=Selections)
+
+    def page(self, given: PageArguments, width: int) -> Page:
+        """The page asked for, within this server's limits."""
+        return page_of(given, width, self.settings.page_default, self.settings.page_max)
+
+
+Info = strawberry.Info[Context, None]
+
+
+def selected(info: Info, path: tuple[str, ...] = NODE) -> frozenset[str]:
+    """Names of the fields selected at `path` below the field being resolved."""
+    return info.context.selections.below(info._raw_info, path)

@@ -1,0 +1,75 @@
+"""The API's database pool: autocommit reads without prepared statements or session settings, so that PgBouncer in transaction
+mode may stand in between.
+
+The time limit of a statement is kept here, not by a session setting: when it passes, psycopg asks the server to cancel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool
+
+from lumenstream import database, logs, metrics
+from lumenstream.settings import DatabaseSettings
+
+_log = logs.get_logger("api")
+_APPLICATION: Final = "lumenstream-api"
+
+Row = TypeVar("Row")
+Values = Mapping[str, Any]
+
+
+class Database:
+    """Opens with the application and closes after the last request. `fetch` is safe to call from many tasks at once."""
+
+    def __init__(self, settings: DatabaseSettings) -> None:
+        url = settings.url.get_secret_value()
+        arguments = database.connection_arguments(settings, _APPLICATION)
+        arguments["options"] = str(conninfo_to_dict(url).get("options") or "")
+        self._timeout_seconds = settings.statement_timeout_seconds
+        self._pool: AsyncConnectionPool[AsyncConnection[TupleRow]] = AsyncConnectionPool(
+            url,
+            kwargs={"autocommit": True, "prepare_threshold": None, **arguments},
+            min_size=settings.pool_min,
+            max_size=settings.pool_max,
+            timeout=settings.connect_timeout_seconds,
+            max_idle=database.POOL_MAX_IDLE_SECONDS,
+            max_lifetime=database.POOL_MAX_LIFETIME_SECONDS,
+            name=_APPLICATION,
+            open=False,
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._pool.open(wait=False)
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self._pool.close()
+
+    async def fetch(self, name: str, statement: str, values: Values, row: Callable[[Sequence[Any]], Row]) -> list[Row]:
+        """All rows of a read. `name` is the query's in the metrics. A connection that turns out to be dead is replaced once."""
+        metrics.API_QUERIES.labels(name).inc()
+        async with asyncio.timeout(self._timeout_seconds):
+            try:
+                found = await self._run(statement, values)
+            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                if isinstance(error, psycopg.errors.QueryCanceled):
+                    raise
+                _log.warning("a read is repeated on a new connection", query=name, reason=database.error_class(error))
+                metrics.SERVER_ERRORS.labels("database").inc()
+                await self._pool.check()
+                found = await self._run(statement, values)
+        return [row(values_of_row) for values_of_row in found]
+
+    async def _run(self, statement: str, values: Values) -> list[TupleRow]:
+        async with self._pool.connection() as connection, connection.cursor(binary=True) as cursor:
+            await cursor.execute(statement.encode(), values)
+            return await cursor.fetchall()

@@ -1,0 +1,142 @@
+"""From a GraphQL request to the bytes of its answer: parse, validate, weigh, execute, format.
+
+Documents that were valid once are remembered with their text, so a client's few queries are parsed and validated once.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from inspect import isawaitable
+from typing import Any, Final, NamedTuple
+
+import orjson
+from graphql import (
+    DocumentNode,
+    ExecutionResult,
+    FragmentDefinitionNode,
+    GraphQLError,
+    GraphQLSchema,
+    GraphQLSyntaxError,
+    NoSchemaIntrospectionCustomRule,
+    OperationDefinitionNode,
+    OperationType,
+    execute,
+    get_operation_ast,
+    parse,
+    specified_rules,
+    validate,
+)
+from graphql.execution.values import get_variable_values
+from graphql.validation import MaxIntrospectionDepthRule
+
+from api import limits
+from api.context import Context
+from api.database import Database
+from api.errors import Code, public, with_code
+from api.loaders import Loaders
+from lumenstream.settings import Settings
+
+DOCUMENTS: Final = 1_000
+MAX_VALIDATION_ERRORS: Final = 20
+OK: Final = 200
+UNPROCESSABLE: Final = 422
+METHOD_NOT_ALLOWED: Final = 405
+
+
+class Request(NamedTuple):
+    """What the transport took from the wire."""
+
+    query: str
+    variables: dict[str, Any]
+    operation_name: str | None
+    read_only: bool  # a GET
+
+
+class Answer(NamedTuple):
+    status: int
+    body: bytes
+
+
+class _Refused(Exception):
+    """The request ends before execution."""
+
+    def __init__(self, status: int, code: Code, errors: list[GraphQLError]) -> None:
+        super().__init__(code.value)
+        self.status = status
+        self.code = code
+        self.errors = errors
+
+
+class Executor:
+    """Executes requests on one schema. One per process; holds no state of a request."""
+
+    def __init__(self, schema: GraphQLSchema, settings: Settings, database: Database) -> None:
+        self._schema = schema
+        self._settings = settings.api
+        self._network_id = settings.network.network_id()
+        self._database = database
+        self._documents: OrderedDict[str, DocumentNode] = OrderedDict()
+        introspection_rules = () if settings.api.introspection else (NoSchemaIntrospectionCustomRule,)
+        self._rules = (*specified_rules, MaxIntrospectionDepthRule, *introspection_rules)
+
+    async def answer(self, request: Request, request_id: str) -> Answer:
+        try:
+            result = await self._execute(request, request_id)
+        except _Refused as refused:
+            errors = [with_code(error, refused.code) for error in refused.errors]
+            return Answer(refused.status, orjson.dumps({"errors": errors, "data": None}))
+        except GraphQLError as error:
+            return Answer(OK, orjson.dumps({"errors": [public(error, request_id)], "data": None}))
+        body: dict[str, Any] = {"data": result.data}
+        if result.errors:
+            body = {"errors": [public(error, request_id) for error in result.errors], **body}
+        return Answer(OK, orjson.dumps(body))
+
+    async def _execute(self, request: Request, request_id: str) -> ExecutionResult:
+        document = self._document(request.query)
+        operation = get_operation_ast(document, request.operation_name)
+        if operation is None:
+            message = "operationName must name one of the operations" if request.operation_name else "operationName is required"
+            raise _Refused(UNPROCESSABLE, Code.GRAPHQL_VALIDATION_FAILED, [GraphQLError(message)])
+        if request.read_only and operation.operation is not OperationType.QUERY:
+            error = GraphQLError("GET is for queries: use POST")
+            raise _Refused(METHOD_NOT_ALLOWED, Code.GRAPHQL_VALIDATION_FAILED, [error])
+        self._check_variables(operation, request.variables)
+        limits.check(self._schema, operation, _fragments(document), request.variables, self._settings)
+        context = Context(self._database, self._settings, self._network_id, Loaders(self._database), request_id)
+        result = execute(
+            self._schema,
+            document,
+            context_value=context,
+            variable_values=request.variables,
+            operation_name=request.operation_name,
+        )
+        return await result if isawaitable(result) else result
+
+    def _document(self, text: str) -> DocumentNode:
+        """The parsed and valid document of a query text."""
+        known = self._documents.get(text)
+        if known is not None:
+            self._documents.move_to_end(text)
+            return known
+        try:
+            document = parse(text, max_tokens=self._settings.max_tokens)
+        except GraphQLSyntaxError as error:
+            raise _Refused(UNPROCESSABLE, Code.GRAPHQL_PARSE_FAILED, [error]) from error
+        errors = validate(self._schema, document, self._rules, max_errors=MAX_VALIDATION_ERRORS)
+        if errors:
+            raise _Refused(UNPROCESSABLE, Code.GRAPHQL_VALIDATION_FAILED, errors)
+        self._documents[text] = document
+        if len(self._documents) > DOCUMENTS:
+            self._documents.popitem(last=False)
+        return document
+
+    def _check_variables(self, operation: OperationDefinitionNode, variables: dict[str, Any]) -> None:
+        found = get_variable_values(self._schema, operation.variable_definitions or (), variables)
+        if isinstance(found, list):
+            raise _Refused(UNPROCESSABLE, Code.GRAPHQL_VALIDATION_FAILED, found)
+
+
+def _fragments(document: DocumentNode) -> Mapping[str, FragmentDefinitionNode]:
+    return {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}

@@ -1,0 +1,122 @@
+"""Batches of a request: what many parents of one level want of the database is read in one statement.
+
+A key holds the parent (id, close time) and the shape of what is wanted (columns, page). Keys of one shape go together, so two
+aliases of one field with different pages do not disturb each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from functools import cached_property
+from typing import Final, Generic, NamedTuple, TypeVar
+
+from strawberry.dataloader import DataLoader
+
+from api.database import Database
+from api.paging import Page
+from api.queries import accounts, operations, state_changes, transactions
+from api.queries.accounts import AccountKey
+from api.queries.operations import OperationRow
+from api.queries.parts import Parent
+from api.queries.state_changes import StateChangeRow
+from api.queries.transactions import TransactionRow
+
+MAX_BATCH: Final = 5_000
+
+Shape = TypeVar("Shape", bound=Hashable)
+Value = TypeVar("Value")
+
+
+class Key(NamedTuple, Generic[Shape]):
+    parent: Parent
+    shape: Shape
+
+
+class ChildShape(NamedTuple):
+    """A page of children with these fields selected."""
+
+    page: Page
+    selected: frozenset[str]
+
+
+Read = Callable[[Sequence[Parent], Shape], Awaitable[Mapping[int, Value]]]
+
+
+def _loader(read: Read[Shape, Value], absent: Callable[[], Value]) -> DataLoader[Key[Shape], Value]:
+    """A loader that calls `read` once per shape in a batch; a parent without a result gets `absent()`."""
+
+    async def load(keys: list[Key[Shape]]) -> list[Value | BaseException]:
+        shapes: dict[Shape, list[Parent]] = defaultdict(list)
+        for key in keys:
+            shapes[key.shape].append(key.parent)
+        found = await asyncio.gather(*(read(parents, shape) for shape, parents in shapes.items()))
+        by_shape = dict(zip(shapes, found, strict=True))
+        results: list[Value | BaseException] = []
+        for key in keys:
+            values = by_shape[key.shape]
+            results.append(values[key.parent.id] if key.parent.id in values else absent())
+        return results
+
+    return DataLoader(load_fn=load, max_batch_size=MAX_BATCH)
+
+
+def _none() -> None:
+    return None
+
+
+class Loaders:
+    """The loaders of one request, each made when first used."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @cached_property
+    def operations_of_transaction(self) -> DataLoader[Key[ChildShape], list[OperationRow]]:
+        async def read(parents: Sequence[Parent], shape: ChildShape) -> Mapping[int, list[OperationRow]]:
+            return await operations.of_transactions(self._database, parents, shape.page, shape.selected)
+
+        return _loader(read, list)
+
+    @cached_property
+    def state_changes_of_transaction(self) -> DataLoader[Key[ChildShape], list[StateChangeRow]]:
+        async def read(parents: Sequence[Parent], shape: ChildShape) -> Mapping[int, list[StateChangeRow]]:
+            return await state_changes.of_transactions(self._database, parents, shape.page, shape.selected)
+
+        return _loader(read, list)
+
+    @cached_property
+    def state_changes_of_operation(self) -> DataLoader[Key[ChildShape], list[StateChangeRow]]:
+        async def read(parents: Sequence[Parent], shape: ChildShape) -> Mapping[int, list[StateChangeRow]]:
+            return await state_changes.of_operations(self._database, parents, shape.page, shape.selected)
+
+        return _loader(read, list)
+
+    @cached_property
+    def accounts_of_transaction(self) -> DataLoader[Key[None], list[AccountKey]]:
+        async def read(parents: Sequence[Parent], shape: None) -> Mapping[int, list[AccountKey]]:
+            return await accounts.of_transactions(self._database, parents)
+
+        return _loader(read, list)
+
+    @cached_property
+    def accounts_of_operation(self) -> DataLoader[Key[None], list[AccountKey]]:
+        async def read(parents: Sequence[Parent], shape: None) -> Mapping[int, list[AccountKey]]:
+            return await accounts.of_operations(self._database, parents)
+
+        return _loader(read, list)
+
+    @cached_property
+    def transaction(self) -> DataLoader[Key[frozenset[str]], TransactionRow | None]:
+        async def read(parents: Sequence[Parent], shape: frozenset[str]) -> Mapping[int, TransactionRow | None]:
+            return {**await transactions.by_ids(self._database, parents, shape)}
+
+        return _loader(read, _none)
+
+    @cached_property
+    def operation(self) -> DataLoader[Key[frozenset[str]], OperationRow | None]:
+        async def read(parents: Sequence[Parent], shape: frozenset[str]) -> Mapping[int, OperationRow | None]:
+            return {**await operations.by_ids(self._database, parents, shape)}
+
+        return _loader(read, _none)

@@ -1,0 +1,37 @@
+"""What /health and /ready ask of the database."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from api.database import Database
+from lumenstream.database import Cursor
+
+
+class CursorRow(NamedTuple):
+    """Where ingestion stands. 0 and None: it never started, or started at a checkpoint and committed no ledger yet."""
+
+    latest: int
+    oldest: int
+    closed_at: datetime | None
+
+
+async def cursor(database: Database) -> CursorRow:
+    statement = (
+        "SELECT c.latest, c.oldest, l.closed_at FROM (SELECT "
+        "coalesce(max(value::bigint) FILTER (WHERE key = %(latest)s), 0) AS latest, "
+        "coalesce(max(value::bigint) FILTER (WHERE key = %(oldest)s), 0) AS oldest "
+        "FROM ingest_store WHERE key IN (%(latest)s, %(oldest)s)) c LEFT JOIN ledgers l ON l.sequence = c.latest"
+    )
+    values = {"latest": Cursor.LATEST.value, "oldest": Cursor.OLDEST.value}
+    return (await database.fetch("cursor", statement, values, CursorRow._make))[0]
+
+
+async def schema_version(database: Database) -> int:
+    """The newest migration applied, 0 for none."""
+    found = await database.fetch("schema_exists", "SELECT to_regclass('schema_migrations')::text", {}, tuple)
+    if found[0][0] is None:
+        return 0
+    rows = await database.fetch("schema_version", "SELECT coalesce(max(version), 0) FROM schema_migrations", {}, tuple)
+    return int(rows[0][0])

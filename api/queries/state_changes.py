@@ -1,0 +1,193 @@
+"""Reads of `state_changes`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from operator import attrgetter
+from typing import Any, Final, NamedTuple
+
+from api.database import Database
+from api.paging import Page
+from api.queries.accounts import AccountKey, AccountPage, account_conditions
+from api.queries.parts import PARENTS, Columns, Parent, between, beyond, order, parallel, projection, timed_beyond, where
+from schemas import toid
+
+
+class StateChangeRow(NamedTuple):
+    to_id: int
+    operation_id: int
+    state_change_id: int
+    ledger_created_at: datetime
+    state_change_category: str
+    state_change_reason: str
+    ledger_number: int
+    ingested_at: datetime
+    account_id: bytes
+    account_muxed_id: int | None
+    token_id: bytes | None
+    amount: str | None
+    to_muxed_id: str | None
+    signer_account_id: bytes | None
+    signer_payload: bytes | None
+    signer_weight_old: int | None
+    signer_weight_new: int | None
+    spender_account_id: bytes | None
+    sponsored_account_id: bytes | None
+    sponsor_account_id: bytes | None
+    creator_account_id: bytes | None
+    destination_account_id: bytes | None
+    claimable_balance_id: str | None
+    liquidity_pool_id: str | None
+    sponsored_data: str | None
+    data_entry_name: str | None
+    threshold_old: int | None
+    threshold_new: int | None
+    trustline_limit_old: int | None
+    trustline_limit_new: int | None
+    flags: int | None
+    key_value: dict[str, Any] | None
+
+
+KEY: Final = ("x.to_id", "x.operation_id", "x.state_change_id")
+WHOLE_KEY: Final = ("x.ledger_created_at", *KEY)
+
+COLUMNS: Final = Columns(
+    StateChangeRow._fields,
+    {
+        "account": ("account_muxed_id",),
+        "tokenId": ("token_id",),
+        "sponsoredTrustline": ("token_id",),
+        "amount": ("amount",),
+        "toMuxedId": ("to_muxed_id",),
+        "signerAddress": ("signer_account_id", "signer_payload"),
+        "signerWeights": ("signer_weight_old", "signer_weight_new"),
+        "oldWeight": ("signer_weight_old",),
+        "newWeight": ("signer_weight_new",),
+        "spender": ("spender_account_id",),
+        "sponsoredAddress": ("sponsored_account_id",),
+        "sponsorAddress": ("sponsor_account_id",),
+        "funderAddress": ("creator_account_id",),
+        "creatorAddress": ("creator_account_id",),
+        "destinationAddress": ("destination_account_id",),
+        "claimableBalanceId": ("claimable_balance_id",),
+        "liquidityPoolId": ("liquidity_pool_id",),
+        "sponsoredData": ("sponsored_data",),
+        "name": ("data_entry_name",),
+        "thresholds": ("threshold_old", "threshold_new"),
+        "oldThreshold": ("threshold_old",),
+        "newThreshold": ("threshold_new",),
+        "limit": ("trustline_limit_old", "trustline_limit_new"),
+        "oldLimit": ("trustline_limit_old",),
+        "newLimit": ("trustline_limit_new",),
+        "flags": ("flags",),
+        "keyValue": ("key_value",),
+        "oldValue": ("key_value",),
+        "newValue": ("key_value",),
+        "expirationLedger": ("key_value",),
+    },
+)
+
+
+class Filter(NamedTuple):
+    """What an account's state changes are narrowed to; all of it must hold."""
+
+    transaction_hash: bytes | None = None
+    operation_id: int | None = None
+    category: str | None = None
+    reason: str | None = None
+
+
+async def listed(database: Database, page: Page, selected: frozenset[str]) -> Sequence[StateChangeRow]:
+    """A page of all state changes."""
+    values: dict[str, Any] = {"fetch": page.fetch}
+    conditions = _whole_beyond(page, values)
+    statement = (
+        f"SELECT {projection(COLUMNS, selected, 'x')} FROM state_changes x {where(conditions)} "
+        f"{order(WHOLE_KEY, page)} LIMIT %(fetch)s"
+    )
+    return await database.fetch("state_changes", statement, values, StateChangeRow._make)
+
+
+async def of_account(
+    database: Database, account: AccountKey, wanted: AccountPage, chosen: Filter, selected: frozenset[str]
+) -> Sequence[StateChangeRow]:
+    """A page of the state changes of an account that pass the filter."""
+    page = wanted.page
+    values: dict[str, Any] = {"fetch": page.fetch}
+    conditions = account_conditions(account, "x", values)
+    conditions += timed_beyond(page, "x.ledger_created_at", KEY, values)
+    conditions += between(wanted.since, wanted.until, "x.ledger_created_at", values)
+    conditions += _filtered(chosen, values)
+    statement = (
+        f"SELECT {projection(COLUMNS, selected, 'x')} FROM state_changes x {where(conditions)} {order(KEY, page)} LIMIT %(fetch)s"
+    )
+    return await database.fetch("state_changes_of_account", statement, values, StateChangeRow._make)
+
+
+async def of_transactions(
+    database: Database, parents: Sequence[Parent], page: Page, selected: frozenset[str]
+) -> dict[int, list[StateChangeRow]]:
+    """A page of the state changes of each transaction, by to_id."""
+    rows = await _of_parents(database, "state_changes_of_transactions", "x.to_id = p.id", parents, page, selected)
+    return _grouped(rows, page, attrgetter("to_id"))
+
+
+async def of_operations(
+    database: Database, parents: Sequence[Parent], page: Page, selected: frozenset[str]
+) -> dict[int, list[StateChangeRow]]:
+    """A page of the state changes of each operation, by its id."""
+    match_parent = f"x.to_id = p.id & ~{toid.OPERATION_MASK}::bigint AND x.operation_id = p.id"
+    rows = await _of_parents(database, "state_changes_of_operations", match_parent, parents, page, selected)
+    return _grouped(rows, page, attrgetter("operation_id"))
+
+
+async def _of_parents(
+    database: Database, name: str, match_parent: str, parents: Sequence[Parent], page: Page, selected: frozenset[str]
+) -> Sequence[StateChangeRow]:
+    values: dict[str, Any] = {**parallel(parents), "fetch": page.fetch}
+    conditions = ["x.ledger_created_at = p.closed_at", match_parent, *beyond(page, KEY, values)]
+    statement = (
+        f"SELECT s.* FROM {PARENTS} CROSS JOIN LATERAL (SELECT {projection(COLUMNS, selected, 'x')} FROM state_changes x "
+        f"{where(conditions)} {order(KEY, page)} LIMIT %(fetch)s) s"
+    )
+    return await database.fetch(name, statement, values, StateChangeRow._make)
+
+
+def _whole_beyond(page: Page, values: dict[str, Any]) -> list[str]:
+    """The whole list is in the order of the primary key, which begins with the close time."""
+    conditions = timed_beyond(page, "x.ledger_created_at", KEY, values)
+    if conditions:
+        keys = ", ".join(f"%(key{index})s::bigint" for index in range(len(KEY)))
+        conditions[0] = f"({', '.join(WHOLE_KEY)}) {'>' if page.forward else '<'} (%(key_time)s, {keys})"
+    return conditions
+
+
+def _filtered(chosen: Filter, values: dict[str, Any]) -> list[str]:
+    conditions = []
+    if chosen.transaction_hash is not None:
+        values["hash"] = chosen.transaction_hash
+        conditions.append(
+            "x.to_id IN (SELECT t.to_id FROM transactions t WHERE t.hash = %(hash)s "
+            "UNION ALL SELECT t.to_id FROM transactions t WHERE t.inner_hash = %(hash)s)"
+        )
+    if chosen.operation_id is not None:
+        values["operation"] = chosen.operation_id
+        conditions.append("x.operation_id = %(operation)s::bigint")
+    if chosen.category is not None:
+        values["category"] = chosen.category
+        conditions.append("x.state_change_category = %(category)s")
+    if chosen.reason is not None:
+        values["reason"] = chosen.reason
+        conditions.append("x.state_change_reason = %(reason)s")
+    return conditions
+
+
+def _grouped(rows: Sequence[StateChangeRow], page: Page, key: Callable[[StateChangeRow], int]) -> dict[int, list[StateChangeRow]]:
+    grouped: dict[int, list[StateChangeRow]] = defaultdict(list)
+    for row in rows:
+        grouped[key(row)].append(row)
+    for group in grouped.values():
+        group.sort(key=lambda row: row[:3], reverse=not page.forward)
+    return grouped

@@ -1,0 +1,156 @@
+"""The API as a program and as an application: routes, lifetime, request ids and metrics.
+
+Data flow: HTTP in, reads of the database, JSON out. Processes share nothing; run as many as needed.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import uvicorn
+from fastapi import FastAPI
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api import health
+from api.database import Database
+from api.execution import Executor
+from api.pages import Pages
+from api.schema import graphql_schema
+from api.transport import error_response, graphql, json_response
+from lumenstream import database as ground
+from lumenstream import logs, metrics
+from lumenstream.settings import Settings
+
+GRAPHQL: Final = "/graphql/query"
+PATHS: Final = frozenset({"/", GRAPHQL, "/health", "/ready", "/metrics"})  # labels of the request metric
+STATIC: Final = "/static/"
+DRAIN_MARGIN_SECONDS: Final = 5
+KEEP_ALIVE_SECONDS: Final = 75
+NOT_FOUND_TEXT: Final = "The resource at the url requested was not found."
+METHOD_TEXT: Final = "The method is not allowed for resource at the url requested."
+SERVER_TEXT: Final = "An error occurred while processing this request."
+
+_log = logs.get_logger("api")
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then finish the requests under way.
+
+    UnreachableError and SchemaVersionError before the first request when the database is not there or not right.
+    """
+    with ground.connect(settings.database, application_name="lumenstream-api-start", autocommit=True) as connection:
+        ground.check_schema(connection)
+    _log.info("the API listens", host=settings.api.host, port=settings.api.port)
+    uvicorn.run(
+        create_app(settings),
+        host=settings.api.host,
+        port=settings.api.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=int(settings.api.request_timeout_seconds) + DRAIN_MARGIN_SECONDS,
+    )
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application. Its database pool opens and closes with its lifespan."""
+    database = Database(settings.database)
+    executor = Executor(graphql_schema(), settings, database)
+    pages = Pages() if settings.api.query_page else None
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with database:
+            yield
+
+    app = FastAPI(title="Lumenstream", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app.add_middleware(Envelope)
+    app.add_exception_handler(HTTPException, _http_error)
+
+    async def query(request: Request) -> Response:
+        if pages is not None and request.method == "GET" and _wants_page(request):
+            return pages.page()
+        return await graphql(request, executor, settings.api, request.state.request_id)
+
+    async def home(_: Request) -> Response:
+        return _not_found() if pages is None else pages.page()
+
+    async def static(request: Request) -> Response:
+        found = None if pages is None else pages.find(request.path_params["name"])
+        return _not_found() if found is None else found
+
+    async def get_health(_: Request) -> Response:
+        return json_response(*await health.state(database))
+
+    async def get_ready(_: Request) -> Response:
+        return json_response(*await health.readiness(database))
+
+    async def get_metrics(_: Request) -> Response:
+        return Response(generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    app.add_route(GRAPHQL, query, ["GET", "POST"])
+    app.add_route("/", home, ["GET"])
+    app.add_route(STATIC + "{name}", static, ["GET"])
+    app.add_route("/health", get_health, ["GET"])
+    app.add_route("/ready", get_ready, ["GET"])
+    app.add_route("/metrics", get_metrics, ["GET"])
+    return app
+
+
+class Envelope:
+    """Around every request: an id (in `request.state`, the log and X-Request-Id), its time, and 500 for what nobody caught."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        path = scope["path"] if scope["path"] in PATHS else STATIC if scope["path"].startswith(STATIC) else "other"
+        started = time.perf_counter()
+        status = 0
+
+        async def send_on(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_on)
+        except Exception as error:
+            _log.error("a request failed", request_id=request_id, path=scope["path"], exc_info=error)
+            if status:
+                raise
+            await error_response(500, SERVER_TEXT)(scope, receive, send_on)
+        finally:
+            metrics.API_REQUEST_SECONDS.labels(path, str(status)).observe(time.perf_counter() - started)
+
+
+def _wants_page(request: Request) -> bool:
+    """A browser that opens the address, not a client that sends a query in it."""
+    return "query" not in request.query_params and "text/html" in request.headers.get("accept", "")
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    texts = {404: NOT_FOUND_TEXT, 405: METHOD_TEXT}
+    return error_response(error.status_code, texts.get(error.status_code, str(error.detail)), dict(error.headers or {}))
+
+
+def _not_found() -> Response:
+    return error_response(404, NOT_FOUND_TEXT)

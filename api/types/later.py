@@ -1,0 +1,22 @@
+"""Names for types that refer to each other in a circle: Strawberry looks them up when the schema is built."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import strawberry
+
+if TYPE_CHECKING:
+    from api.types.account_type import Account
+    from api.types.change_types import BaseStateChange
+    from api.types.connections import OperationConnection, StateChangeConnection, TransactionConnection
+    from api.types.operation_type import Operation
+    from api.types.transaction_type import Transaction
+
+LaterTransaction = Annotated["Transaction", strawberry.lazy("api.types.transaction_type")]
+LaterOperation = Annotated["Operation", strawberry.lazy("api.types.operation_type")]
+LaterAccount = Annotated["Account", strawberry.lazy("api.types.account_type")]
+LaterStateChange = Annotated["BaseStateChange", strawberry.lazy("api.types.change_types")]
+LaterTransactions = Annotated["TransactionConnection", strawberry.lazy("api.types.connections")]
+LaterOperations = Annotated["OperationConnection", strawberry.lazy("api.types.connections")]
+LaterStateChanges = Annotated["StateChangeConnection", strawberry.lazy("api.types.connections")]
