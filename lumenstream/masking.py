@@ -93,6 +93,6 @@ def environment_of(settings: Settings) -> dict[str, str]:
             if isinstance(value, SecretStr):
                 value = value.get_secret_value()
             elif isinstance(value, tuple):
-                value = "[" + ",".join(f'"{item}"' for item in value) + "]"
+                value = ",".join(str(item) for item in value)
             variables[variable_of(f"{section_name}.{name}")] = str(value)
     return variables

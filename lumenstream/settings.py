@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from lumenstream.errors import ConfigurationError
 
@@ -88,7 +88,7 @@ class ProducerSettings(_Section):
 
 
 class ProcessSettings(_Section):
-    processors: tuple[str, ...] = Field((), description="names; empty: all")
+    processors: Annotated[tuple[str, ...], NoDecode] = Field((), description="names, comma separated; empty: all")
     workers: int = Field(1, ge=1, le=64)
     from_ledger: int | None = Field(None, ge=1)
     http_port: int = Field(8012, ge=0, le=65535, description="first port; worker n listens on this + n")
@@ -182,3 +182,5 @@ def load_settings(**flags: Any) -> Settings:
         place = ".".join(str(part) for part in first["loc"])
         variable = "LUMENSTREAM_" + "__".join(str(part) for part in first["loc"]).upper()
         raise ConfigurationError(f"setting {place}: {first['msg']}", hint=f"mend the flag, {variable} or .env") from error
+    except SettingsError as error:
+        raise ConfigurationError(str(error), hint="look at the LUMENSTREAM_* variables and .env") from error
