@@ -241,21 +241,26 @@ class TopicReader:
         self.topic = topic
         self._settings = settings
         # Small fetches: a look-up wants one message, and a broker always sends at least one batch.
-        small = {"max.partition.fetch.bytes": 1 << 10, "queued.min.messages": 1, "fetch.wait.max.ms": 10}
+        small = {"max.partition.fetch.bytes": 1 << 10, "fetch.wait.max.ms": 10, "fetch.queue.backoff.ms": 1}
         config = consumer_config(settings, "lookup") | small
         self._consumer = Consumer(config)
 
     def watermarks(self, partition: int) -> Watermarks:
-        """UnreachableError when the broker does not answer."""
-        try:
-            found = self._consumer.get_watermark_offsets(
-                TopicPartition(self.topic, partition), timeout=self._settings.request_timeout_seconds, cached=False
-            )
-        except KafkaException as error:
-            raise UnreachableError(f"watermarks of {self.topic} [{partition}]: {reason(error)}", hint=_HINT) from error
-        if not found:
-            raise UnreachableError(f"watermarks of {self.topic} [{partition}]: no answer", hint=_HINT)
-        return Watermarks(found[0], found[1])
+        """UnreachableError when the broker does not answer. A partition without a leader yet is asked again."""
+        asked = TopicPartition(self.topic, partition)
+        timeout = self._settings.request_timeout_seconds
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                found = self._consumer.get_watermark_offsets(asked, timeout=timeout, cached=False)
+                if found:
+                    return Watermarks(found[0], found[1])
+                problem = "no answer"
+            except KafkaException as error:
+                problem = reason(error)
+            if time.monotonic() >= deadline:
+                raise UnreachableError(f"watermarks of {self.topic} [{partition}]: {problem}", hint=_HINT)
+            time.sleep(_POLL_SECONDS)
 
     def read(self, partition: int, first: int, end: int, take: Callable[[Message], bool]) -> None:
         """Hand the messages at offsets first..end-1 to `take` in order, until it says False. UnreachableError on silence."""

@@ -1,0 +1,1 @@
+"""Whatever publishes to Kafka: ledger sources and the ledger producer, and the publisher of committed state changes."""

@@ -1,0 +1,235 @@
+"""The ledger producer: from a source to topic `ledgers`, one message per ledger, in order, without a gap, bytes untouched.
+
+Where it starts: at `--from N`; else after the end of the topic (`producers.position`); else after the database cursor; else at
+the source's beginning. What it checks: every ledger's header and hash (`producers.header`), the hash chain, the network. What
+is not delivered is kept and sent again in order (`producers.delivery`). A broker or a limit makes it wait, bad data makes it stop.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from lumenstream import kafka, metrics
+from lumenstream.errors import IntegrityError, UnreachableError
+from lumenstream.logs import get_logger
+from lumenstream.roleserver import Health, RoleServer
+from lumenstream.settings import Settings
+from lumenstream.xdr import DECODER
+from producers import sources
+from producers.delivery import DataLostError, Delivery, Outgoing
+from producers.header import NetworkCheck, ProtocolCheck, check_chain, checked_header
+from producers.position import Tail, database_cursor, read_tail
+from producers.sources import LedgerSource, SourceLedger
+from schemas.messages import LedgerHeaders, Topic, partition_of, range_key
+
+_FIRST_WAIT_SECONDS: Final = 60.0
+_AHEAD_POLL_SECONDS: Final = 1.0
+_RETRY_SECONDS: Final = 1.0
+_FLUSH_SECONDS: Final = 20.0
+_PROGRESS_SECONDS: Final = 10.0
+_STALLED_SECONDS: Final = 10.0
+
+_log = get_logger("producer")
+
+SourceFactory = Callable[[Settings, sources.Wait], LedgerSource]
+
+
+class LedgerProducer:
+    """One run of the producer. `source` can be replaced in tests."""
+
+    def __init__(self, settings: Settings, stop: threading.Event, source: SourceFactory = sources.create) -> None:
+        self._settings = settings
+        self._kafka = settings.kafka
+        self._stop = stop
+        self._make_source = source
+        self._topic = settings.kafka.topic(Topic.LEDGERS)
+        self._network_id = settings.network.network_id().hex()
+        self._network = NetworkCheck(settings.network.network_id())
+        self._protocol = ProtocolCheck()
+        self._delivery = Delivery(settings, stop)
+        self._previous: LedgerHeaders | None = None
+        self._anchor: int | None = None  # the database cursor that the first ledger follows
+        self._begins = False  # the first ledger begins the stream: it follows nothing
+        self._started = False
+        self._cursor_seen = 0
+        self._reported = time.monotonic()
+        self.sent_ledgers = 0
+
+    def health(self) -> Health:
+        """Not ready before the first position is known; not ok while the broker does not take what is sent."""
+        delivery = self._delivery
+        stalled = delivery.oldest_wait_seconds() > _STALLED_SECONDS
+        problem = delivery.problem or (f"nothing delivered for {delivery.oldest_wait_seconds():.0f} s" if stalled else "")
+        details = {
+            "role": "producer",
+            "delivered_ledger": delivery.delivered,
+            "queued_bytes": delivery.queued_bytes,
+            "queued_ledgers": delivery.queued,
+            "error": problem,
+        }
+        return Health(ok=not problem, ready=self._started and not problem, details=details)
+
+    def run(self) -> None:
+        """Until the source ends or the stop is set. IntegrityError for bad data; nothing after it was sent."""
+        from_ledger = self._settings.producer.from_ledger
+        try:
+            while True:
+                try:
+                    self._produce(from_ledger)
+                    break
+                except DataLostError as lost:
+                    _log.warning("the broker lost what it had confirmed, starting over from its end", detail=str(lost))
+                    from_ledger = None
+                    self._delivery.forget()
+        finally:
+            left = self._delivery.flush(_FLUSH_SECONDS)
+            self._delivery.close()
+        if left:
+            _log.warning("stopped before everything was delivered; the next start sends it again", ledgers=left)
+        _log.info("producer ended", ledgers=self.sent_ledgers, last_delivered=self._delivery.delivered)
+
+    def _produce(self, from_ledger: int | None) -> None:
+        after = self._start_after(from_ledger)
+        self._delivery.start(after)
+        self._started = True
+        source = self._make_source(self._settings, self._delivery.wait)
+        try:
+            for ledger in source.ledgers(after):
+                if self._stop.is_set():
+                    return
+                message = self._message(ledger)
+                if not self._wait_for_cursor(ledger.sequence) or not self._delivery.send(message):
+                    return
+                self._count(message)
+            while not self._stop.is_set() and self._delivery.queued:
+                self._delivery.wait(0.1)
+        finally:
+            source.close()
+
+    def _start_after(self, from_ledger: int | None) -> int | None:
+        """The ledger to go on after; None: at the source's beginning. Sets the predecessor that the chain is checked against."""
+        tail = self._tail()
+        self._previous, self._anchor, self._begins = None, None, False
+        cursor = database_cursor(self._settings) if tail is None or tail.beginning_uncertain else None
+        if from_ledger is not None:
+            # A stream that begins here has no predecessor; one that is filled up again keeps its own.
+            self._begins = tail is None and cursor is None
+            _log.info("starting at the ledger asked for", first=from_ledger)
+            return from_ledger - 1
+        if tail is not None and not tail.beginning_uncertain:
+            self._previous = tail.last
+            _log.info("resuming after the topic", after=tail.last.sequence, highest_on_topic=tail.highest)
+            return tail.last.sequence
+        if cursor is not None:
+            _log.info("resuming after the database cursor", after=cursor)
+            self._anchor = cursor
+            return cursor
+        _log.info("starting at the source's beginning")
+        return None
+
+    def _tail(self) -> Tail | None:
+        """The end of the topic, asked for until the broker answers or the stop is set."""
+        while True:
+            try:
+                return read_tail(self._kafka, self._network_id)
+            except UnreachableError as error:
+                metrics.SERVER_ERRORS.labels("kafka").inc()
+                _log.warning("waiting for Kafka", reason=str(error))
+                if self._stop.wait(_RETRY_SECONDS):
+                    raise
+
+    def _message(self, ledger: SourceLedger) -> Outgoing:
+        """Check a ledger and put its message together."""
+        limit = kafka.max_value_bytes(self._kafka)
+        if len(ledger.data) > limit:
+            raise IntegrityError(
+                f"{ledger.place}: {len(ledger.data)} bytes are over the limit of {limit} for one message",
+                hint="raise LUMENSTREAM_KAFKA__MAX_MESSAGE_BYTES, and max.message.bytes of the topics that exist",
+            )
+        header = checked_header(ledger)
+        self._protocol.check(header)
+        self._network.check(ledger)
+        previous = self._previous
+        if previous is not None:
+            if ledger.sequence <= previous.sequence:
+                raise IntegrityError(f"{ledger.place}: comes after ledger {previous.sequence}")
+            check_chain(previous.sequence, previous.ledger_hash, header, ledger.place)
+        self._previous = headers = LedgerHeaders(
+            sequence=ledger.sequence,
+            previous_sequence=self._predecessor(ledger, previous),
+            close_time=header.close_time,
+            ledger_hash=header.hash.hex(),
+            protocol_version=header.protocol_version,
+            network_id=self._network_id,
+        )
+        return Outgoing(
+            sequence=ledger.sequence,
+            key=range_key(ledger.sequence, self._kafka.range_size),
+            value=ledger.data,
+            partition=partition_of(ledger.sequence, self._kafka.range_size, self._kafka.partitions),
+            headers=headers.to_kafka(),
+        )
+
+    def _predecessor(self, ledger: SourceLedger, previous: LedgerHeaders | None) -> int | None:
+        """What this ledger says it follows: the one sent before it, the database cursor, or what the source says."""
+        if previous is not None:
+            return previous.sequence
+        if self._begins:
+            return None
+        return ledger.previous_sequence if self._anchor is None else self._anchor
+
+    def _wait_for_cursor(self, sequence: int) -> bool:
+        """Hold back while the ledger is too far ahead of the database. False: stop."""
+        ahead = self._settings.producer.max_ahead_ledgers
+        while ahead and sequence > self._cursor_seen + ahead:
+            cursor = database_cursor(self._settings)
+            self._cursor_seen = cursor or self._cursor_seen
+            if cursor is None and not self._cursor_seen:
+                self._cursor_seen = max(0, sequence - 1)  # nothing committed yet: the first ledger counts as the cursor
+            elif sequence > self._cursor_seen + ahead and self._delivery.wait(_AHEAD_POLL_SECONDS):
+                return False
+        return True
+
+    def _count(self, message: Outgoing) -> None:
+        self.sent_ledgers += 1
+        if time.monotonic() - self._reported >= _PROGRESS_SECONDS:
+            self._reported = time.monotonic()
+            _log.info("producing", ledger=message.sequence, ledgers=self.sent_ledgers, queued_bytes=self._delivery.queued_bytes)
+
+
+def run(settings: Settings, stop: threading.Event | None = None) -> None:
+    """Run the producer until its source ends, `stop` is set or SIGTERM or SIGINT comes."""
+    stop = stop or threading.Event()
+    if threading.current_thread() is threading.main_thread():
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, lambda *_: stop.set())
+    producer = LedgerProducer(settings, stop)
+    server = RoleServer(settings.producer.http_port, producer.health).start()
+    _log.info(
+        "producer started", source=settings.producer.source, network=settings.network.name, decoder=DECODER, http_port=server.port
+    )
+    try:
+        if _wait_for_kafka(settings, stop):
+            producer.run()
+    finally:
+        server.stop()
+
+
+def _wait_for_kafka(settings: Settings, stop: threading.Event) -> bool:
+    """Wait for the broker and the topics. UnreachableError when nothing answers within a minute of the start; False: stopped."""
+    deadline = time.monotonic() + _FIRST_WAIT_SECONDS
+    while not stop.is_set():
+        try:
+            kafka.wait_for_broker(settings.kafka, 2.0)
+            kafka.ensure_topics(settings.kafka)
+            return True
+        except UnreachableError as error:
+            metrics.SERVER_ERRORS.labels("kafka").inc()
+            if time.monotonic() > deadline:
+                raise
+            _log.warning("waiting for Kafka", reason=str(error))
+    return False

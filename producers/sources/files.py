@@ -1,0 +1,93 @@
+"""Ledger files as a source: one file or a folder of them, in every format `lumenstream.xdr.files` reads, in order of sequence.
+
+A first pass reads headers only and keeps an index of (sequence, file, position). Folders may have gaps: each ledger names the one
+before it in the folder as its predecessor.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from lumenstream.errors import ConfigurationError, IntegrityError
+from lumenstream.logs import get_logger
+from lumenstream.xdr import LedgerDecodeError, read_header
+from lumenstream.xdr.errors import LedgerFileError
+from lumenstream.xdr.files import read_ledgers
+from producers.sources.port import SourceLedger
+
+_log = get_logger("source.files")
+
+# Files that lie beside ledgers and hold none.
+_NOT_LEDGERS = frozenset({".md", ".json", ".txt"})
+
+
+class _Entry(NamedTuple):
+    sequence: int
+    path: Path
+    position: int  # among the ledgers of its file
+    digest: bytes
+
+
+class FilesSource:
+    """ConfigurationError without any ledger; IntegrityError for a file that cannot be read or two ledgers of one sequence."""
+
+    def __init__(self, path: Path) -> None:
+        if not path.exists():
+            raise ConfigurationError(f"ledger path {path} does not exist", hint="set LUMENSTREAM_PRODUCER__PATH")
+        self._entries = _index(path)
+        self._open: tuple[Path, Iterator[bytes], int] | None = None
+        if not self._entries:
+            raise ConfigurationError(f"no ledger in {path}", hint="set LUMENSTREAM_PRODUCER__PATH to ledger files")
+        first, last = self._entries[0].sequence, self._entries[-1].sequence
+        _log.info("ledger files indexed", path=str(path), ledgers=len(self._entries), first=first, last=last)
+
+    def ledgers(self, after: int | None) -> Iterator[SourceLedger]:
+        previous: int | None = None
+        for entry in self._entries:
+            if after is None or entry.sequence > after:
+                yield SourceLedger(entry.sequence, previous, self._read(entry), f"{entry.path} ledger {entry.position}")
+            previous = entry.sequence
+
+    def _read(self, entry: _Entry) -> bytes:
+        """The data of an entry. A file is read on from where it stands; only ledgers out of order in it start it over."""
+        opened = self._open
+        if opened is None or opened[0] != entry.path or opened[2] > entry.position:
+            opened = (entry.path, read_ledgers(entry.path), 0)
+        path, ledgers, position = opened
+        for data in ledgers:
+            position += 1
+            if position > entry.position:
+                self._open = (path, ledgers, position)
+                if hashlib.sha256(data).digest() != entry.digest:
+                    break
+                return data
+        raise IntegrityError(f"{path}: ledger {entry.sequence} changed while the files were read")
+
+    def close(self) -> None:
+        self._open = None
+
+
+def _index(path: Path) -> list[_Entry]:
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if _may_hold_ledgers(file))
+    found: dict[int, _Entry] = {}
+    for file in files:
+        position = 0
+        try:
+            for position, data in enumerate(read_ledgers(file)):
+                entry = _Entry(read_header(data).sequence, file, position, hashlib.sha256(data).digest())
+                known = found.setdefault(entry.sequence, entry)
+                if known.digest != entry.digest:
+                    raise IntegrityError(
+                        f"ledger {entry.sequence} is in {known.path} and in {file} with different bytes",
+                        hint="keep ledgers of one network and one history in the folder",
+                    )
+        except (LedgerFileError, LedgerDecodeError, OSError) as error:
+            raise IntegrityError(f"{file}, ledger {position}: {error}", hint="remove the file or fetch it again") from error
+    return sorted(found.values())
+
+
+def _may_hold_ledgers(file: Path) -> bool:
+    return file.is_file() and not file.name.startswith(".") and file.suffix not in _NOT_LEDGERS
