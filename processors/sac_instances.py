@@ -1,0 +1,86 @@
+"""Which assets have a contract: the instances of Stellar asset contracts (SAC) that a ledger touched.
+
+The instance of an asset's contract says which asset it stands for. Any contract may claim that, so the claim counts only when the
+network derives this very contract from that asset. Lumens are left out. Spec/processors.md 2.9; table `contract_tokens`.
+"""
+
+from __future__ import annotations
+
+from typing import Final, cast
+
+from lumenstream.xdr.rows import Address, Asset, ContractDataEntry, ContractInstance, Ledger, ScVal
+from processors.sac_balances import PERSISTENT, contract_data_changes
+from schemas import assets, strkey
+from schemas.families import SAC_CONTRACTS, SacContractRow
+from schemas.parts import Part
+
+# ScValType
+_BYTES: Final = 13
+_STRING: Final = 14
+_SYMBOL: Final = 15
+_VEC: Final = 16
+_MAP: Final = 17
+_CONTRACT_INSTANCE: Final = 19
+_KEY_CONTRACT_INSTANCE: Final = 20
+
+_ASSET_INFO: Final = ScVal(_VEC, (ScVal(_SYMBOL, "AssetInfo"),))
+_KINDS: Final = (ScVal(_SYMBOL, "AlphaNum4"), ScVal(_SYMBOL, "AlphaNum12"))
+_CODE: Final = ScVal(_SYMBOL, "asset_code")
+_ISSUER: Final = ScVal(_SYMBOL, "issuer")
+_ISSUER_BYTES: Final = 32
+_SHORT_CODE: Final = 4
+_LONG_CODE: Final = 12
+
+
+class SacInstances:
+    """Family `sac_contracts`: each asset contract once per ledger, at its first sighting."""
+
+    name: Final = "sac_instances"
+    version: Final = 1
+
+    def __init__(self, network_id: bytes) -> None:
+        self._network_id = network_id
+
+    def process(self, ledger: Ledger) -> Part:
+        seen: dict[Address, SacContractRow] = {}
+        for _, change in contract_data_changes(ledger, ledger.header.sequence):
+            if change.post is None:
+                continue
+            entry = cast(ContractDataEntry, change.post.data)
+            if entry.key.type != _KEY_CONTRACT_INSTANCE or entry.contract in seen:
+                continue
+            asset = _asset_claimed(entry)
+            if asset is not None and entry.contract == assets.contract_address(self._network_id, *asset):
+                issuer = cast(Address, asset.issuer)
+                seen[entry.contract] = SacContractRow(assets.contract_uuid(entry.contract), entry.contract, asset.code, issuer)
+        part = Part()
+        part.add(SAC_CONTRACTS, seen.values())
+        return part
+
+
+def _asset_claimed(entry: ContractDataEntry) -> Asset | None:
+    """The issued asset that a contract's instance says it stands for."""
+    if entry.durability != PERSISTENT or entry.value.type != _CONTRACT_INSTANCE:
+        return None
+    for key, value in cast(ContractInstance, entry.value.value).storage or ():
+        if key == _ASSET_INFO:
+            return _asset(value)
+    return None
+
+
+def _asset(info: ScVal) -> Asset | None:
+    """An asset from the form that asset contracts store: [kind, {asset_code, issuer}]."""
+    parts = cast(tuple[ScVal, ...], info.value or ()) if info.type == _VEC else ()
+    if len(parts) != 2 or parts[0] not in _KINDS or parts[1].type != _MAP:
+        return None
+    fields = cast(tuple[tuple[ScVal, ScVal], ...], parts[1].value or ())
+    if len(fields) != 2 or fields[0][0] != _CODE or fields[1][0] != _ISSUER:
+        return None
+    (_, code), (_, issuer) = fields
+    if code.type != _STRING or issuer.type != _BYTES or not isinstance(code.value, str):
+        return None
+    key = cast(bytes, issuer.value)
+    if not (1 <= len(code.value) <= _LONG_CODE and code.value.isascii() and code.value.isalnum()) or len(key) != _ISSUER_BYTES:
+        return None
+    width = assets.ALPHANUM4 if len(code.value) <= _SHORT_CODE else assets.ALPHANUM12
+    return Asset(width, code.value, bytes((strkey.ACCOUNT,)) + key)
