@@ -53,7 +53,7 @@ def describe(conninfo: str) -> str:
 
 
 def connection_arguments(settings: DatabaseSettings, application_name: str) -> dict[str, Any]:
-    """libpq parameters besides the URL, for plain connections and pools alike: time-outs, keepalives, a name in pg_stat_activity."""
+    """libpq parameters besides the URL, for connections and pools alike: time-outs, keepalives, a name in pg_stat_activity."""
     options = str(conninfo_to_dict(settings.url.get_secret_value()).get("options") or "")
     return {
         "application_name": application_name,
@@ -85,7 +85,9 @@ def connect(settings: DatabaseSettings, *, application_name: str, autocommit: bo
         raise unreachable(url, error) from error
 
 
-def pool(settings: DatabaseSettings, *, application_name: str, autocommit: bool = False) -> psycopg_pool.ConnectionPool[Connection]:
+def pool(
+    settings: DatabaseSettings, *, application_name: str, autocommit: bool = False
+) -> psycopg_pool.ConnectionPool[Connection]:
     """An open pool whose first connections answer. UnreachableError when they do not within the connect time-out."""
     url = settings.url.get_secret_value()
     made: psycopg_pool.ConnectionPool[Connection] = psycopg_pool.ConnectionPool(

@@ -1,7 +1,7 @@
 """Applies `NNNN_name.up.sql` and `NNNN_name.down.sql` in order, one transaction each, and keeps book in `schema_migrations`.
 
-A lock lets concurrent runners queue; a file that changed after it was applied is an error. TimescaleDB is created where the server
-offers it; the files themselves degrade by edition (`current_setting('timescaledb.license', true)`).
+A lock lets concurrent runners queue; a file that changed after it was applied is an error. TimescaleDB is created where the
+server offers it; the files themselves degrade by edition (`current_setting('timescaledb.license', true)`).
 """
 
 from __future__ import annotations
@@ -81,7 +81,9 @@ def load(directory: Path = DIRECTORY) -> list[Migration]:
     ]
     for position, migration in enumerate(found, start=1):
         if migration.version != position or not migration.up or not migration.down:
-            raise ConfigurationError(f"migration {migration.label}: numbers must follow each other, each with an up and a down file")
+            raise ConfigurationError(
+                f"migration {migration.label}: numbers must follow each other, each with an up and a down file"
+            )
     return found
 
 
@@ -103,8 +105,8 @@ def current_version(conn: Connection) -> int:
 def migrate(conninfo: str, target: int | None = None) -> list[str]:
     """Bring the schema to `target` (None: the newest), up or down, and register the processors when it is the newest.
 
-    Returns what was done, for example `up 0001_ground`. SchemaVersionError when the database holds a migration that this program does
-    not know or that changed since; UnreachableError when the database does not answer.
+    Returns what was done, for example `up 0001_ground`. SchemaVersionError when the database holds a migration that this program
+    does not know or that changed since; UnreachableError when the database does not answer.
     """
     goal = LATEST if target is None else target
     if not 0 <= goal <= LATEST:

@@ -1,0 +1,1 @@
+"""Whatever consumes from Kafka and writes elsewhere."""

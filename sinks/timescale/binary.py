@@ -1,0 +1,181 @@
+"""PostgreSQL's binary forms, built column by column: COPY streams and array parameters.
+
+psycopg's own adaptation looks at every value on its own; a ledger has 40,000 of them. Here a column is one list comprehension
+that turns values into wire fields (4-byte length, then the value; length -1 for NULL), and a table is one join of its columns.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from itertools import chain, repeat
+from typing import Final, Protocol
+
+import psycopg
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
+
+NULL: Final = b"\xff\xff\xff\xff"
+FIELD_TRUE: Final = b"\0\0\0\1\1"
+FIELD_FALSE: Final = b"\0\0\0\1\0"
+COPY_HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+COPY_TRAILER: Final = b"\xff\xff"
+POSTGRES_EPOCH_SECONDS: Final = 946_684_800  # 2000-01-01 in Unix seconds
+
+_I16: Final = struct.Struct("!ih")
+_I32: Final = struct.Struct("!ii")
+_I64: Final = struct.Struct("!iq")
+_LENGTH: Final = struct.Struct("!i")
+_COUNT: Final = struct.Struct("!h")
+_ARRAY: Final = struct.Struct("!iiIii")
+
+_BYTEA_OID: Final = 17
+_BOOL_OID: Final = 16
+_INT8_OID: Final = 20
+_TEXT_OID: Final = 25
+_UUID_OID: Final = 2950
+_JSONB_VERSION: Final = b"\1"
+
+Field = bytes
+
+
+def int16(value: int) -> Field:
+    return _I16.pack(2, value)
+
+
+def int32(value: int) -> Field:
+    return _I32.pack(4, value)
+
+
+def int64(value: int) -> Field:
+    return _I64.pack(8, value)
+
+
+def raw(value: bytes) -> Field:
+    """bytea, uuid."""
+    return _LENGTH.pack(len(value)) + value
+
+
+def text(value: str) -> Field:
+    data = value.encode()
+    return _LENGTH.pack(len(data)) + data
+
+
+def jsonb(value: bytes) -> Field:
+    """`value` is JSON text."""
+    return _LENGTH.pack(len(value) + 1) + _JSONB_VERSION + value
+
+
+def timestamptz(unix_seconds: int) -> Field:
+    return _I64.pack(8, (unix_seconds - POSTGRES_EPOCH_SECONDS) * 1_000_000)
+
+
+def int64s(values: Iterable[int]) -> list[Field]:
+    pack = _I64.pack
+    return [pack(8, value) for value in values]
+
+
+def bools(values: Iterable[bool]) -> list[Field]:
+    return [FIELD_TRUE if value else FIELD_FALSE for value in values]
+
+
+def raws(values: Iterable[bytes | None]) -> list[Field]:
+    pack = _LENGTH.pack
+    return [NULL if value is None else pack(len(value)) + value for value in values]
+
+
+class Words:
+    """Fields of texts that repeat: result codes, operation types, reasons. Bounded, because a part could bring any text."""
+
+    MAX_WORDS: Final = 4096
+
+    def __init__(self) -> None:
+        self._fields: dict[str | None, Field] = {None: NULL}
+
+    def fields(self, values: Sequence[str | None]) -> list[Field]:
+        known = self._fields
+        if len(known) > self.MAX_WORDS:
+            known.clear()
+            known[None] = NULL
+        for value in set(values) - known.keys():
+            known[value] = NULL if value is None else text(value)
+        return [known[value] for value in values]
+
+
+def rows(columns: Sequence[Iterable[Field]], prefix: Field) -> bytes:
+    """COPY tuples from columns of fields. `prefix`: the tuple's field count and the fields that are the same in every row."""
+    return b"".join(chain.from_iterable(zip(repeat(prefix), *columns, strict=False)))
+
+
+def field_count(count: int) -> bytes:
+    """What each COPY tuple begins with."""
+    return _COUNT.pack(count)
+
+
+class Array(bytes):
+    """A one-dimensional array parameter in binary form. Subclasses say of what; `register` teaches a connection to pass them."""
+
+    oid = 0
+
+
+class Int8Array(Array):
+    oid = 1016
+
+
+class ByteaArray(Array):
+    oid = 1001
+
+
+class UuidArray(Array):
+    oid = 2951
+
+
+class TextArray(Array):
+    oid = 1009
+
+
+class BoolArray(Array):
+    oid = 1000
+
+
+def _array(element_oid: int, fields: Sequence[Field]) -> bytes:
+    return _ARRAY.pack(1, 0, element_oid, len(fields), 1) + b"".join(fields)
+
+
+def int8_array(values: Iterable[int]) -> Int8Array:
+    return Int8Array(_array(_INT8_OID, int64s(values)))
+
+
+def bytea_array(values: Iterable[bytes]) -> ByteaArray:
+    return ByteaArray(_array(_BYTEA_OID, raws(values)))
+
+
+def uuid_array(values: Iterable[bytes]) -> UuidArray:
+    return UuidArray(_array(_UUID_OID, raws(values)))
+
+
+def text_array(values: Iterable[str]) -> TextArray:
+    return TextArray(_array(_TEXT_OID, [text(value) for value in values]))
+
+
+def bool_array(values: Iterable[bool]) -> BoolArray:
+    return BoolArray(_array(_BOOL_OID, bools(values)))
+
+
+class _ArrayDumper(Dumper):
+    format = Format.BINARY
+
+    def dump(self, obj: bytes) -> bytes:
+        return bytes(obj)
+
+
+class _HasAdapters(Protocol):
+    @property
+    def adapters(self) -> psycopg.adapt.AdaptersMap: ...
+
+
+def register(connection: _HasAdapters) -> None:
+    """Let a connection take the arrays above as parameters."""
+    for kind in (Int8Array, ByteaArray, UuidArray, TextArray, BoolArray):
+        dumper = type(f"{kind.__name__}Dumper", (_ArrayDumper,), {"oid": kind.oid})
+        connection.adapters.register_dumper(kind, dumper)

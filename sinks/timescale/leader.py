@@ -1,0 +1,90 @@
+"""Who may write: the session that holds an advisory lock of the database, on a connection of its own.
+
+The lock lives as long as the session, so a killed sink frees it at once. The cursor's compare-and-swap fences what a lock cannot:
+a writer that does not know yet that it lost its session.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Final
+
+import psycopg
+
+from lumenstream.database import Connection, advisory_key, connect
+from lumenstream.errors import FencedError
+from lumenstream.logs import get_logger
+from lumenstream.metrics import SINK_IS_LEADER
+from lumenstream.settings import Settings
+
+LOCK_PREFIX: Final = "lumenstream-sink-"
+
+_log = get_logger("sink.leader")
+
+
+class Leadership:
+    """The writer's lock of one network."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._key = advisory_key(LOCK_PREFIX + settings.network.name)
+        self._connection: Connection | None = None
+        self._former_pid: int | None = None
+
+    def acquire(self, stop: threading.Event) -> bool:
+        """Wait for the lock; False when stopped. FencedError when we had it before and somebody else has it now.
+
+        UnreachableError or psycopg errors when the database does not answer: call again.
+        """
+        self._drop()
+        connection = self._connection = connect(
+            self._settings.database, application_name="lumenstream-sink-lock", autocommit=True
+        )
+        said = False
+        while not stop.is_set():
+            row = connection.execute("select pg_try_advisory_lock(%s)", (self._key,)).fetchone()
+            if row is not None and row[0]:
+                self._former_pid = connection.info.backend_pid
+                SINK_IS_LEADER.set(1)
+                _log.info("this sink is the writer", network=self._settings.network.name)
+                return True
+            self._check_holder(connection)
+            if not said:
+                _log.info("another sink writes, standing by", network=self._settings.network.name)
+                said = True
+            stop.wait(self._settings.sink.standby_poll_seconds)
+        return False
+
+    def probe(self) -> dict[str, int]:
+        """Prove that the lock's session lives. Its answer is what is required: processor and first ledger, fresh every time."""
+        if self._connection is None:
+            raise psycopg.OperationalError("the lock's connection is gone")
+        return dict(self._connection.execute("select name, required_from from processors order by name").fetchall())
+
+    def release(self) -> None:
+        """Give the lock back, for a standby to take."""
+        self._drop()
+        self._former_pid = None
+
+    def _drop(self) -> None:
+        SINK_IS_LEADER.set(0)
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _check_holder(self, connection: Connection) -> None:
+        """After a loss: our own dead session may still hold the lock for a while; anybody else means that we were replaced."""
+        if self._former_pid is None:
+            return
+        # An advisory lock of one bigint shows as its two halves, with objsubid 1.
+        row = connection.execute(
+            "select pid from pg_locks where locktype = 'advisory' and granted and objsubid = 1 "
+            "and database = (select oid from pg_database where datname = current_database()) "
+            "and ((classid::bigint << 32) | objid::bigint) = %s",
+            (self._key,),
+        ).fetchone()
+        if row is not None and row[0] != self._former_pid:
+            raise FencedError(
+                "this sink lost the writer's lock and another one has it now",
+                hint="start it again: it will stand by for the other",
+            )

@@ -1,0 +1,289 @@
+"""The rows of one ledger, from its parts to COPY streams and balance changes. Pure.
+
+History goes straight into binary COPY; balances, assets and contracts stay as rows, because a group of ledgers merges them first:
+of each key only the last change counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import repeat
+from typing import Any, Final
+
+import orjson
+
+from lumenstream.errors import IntegrityError
+from schemas import families, parts, strkey
+from schemas.families import LedgerRow, SacBalanceChange, SacContractRow, TrustlineAssetRow
+from schemas.participation import union_accounts
+from schemas.state_changes import Category
+from sinks.timescale import binary
+from sinks.timescale.addresses import AccountAndId, AccountAndNullableId, AddressFields, SignerFields
+from sinks.timescale.binary import NULL, Field
+from sinks.timescale.reorder import Gathered
+
+HISTORY: Final = {
+    "transactions": (
+        "ledger_created_at",
+        "ledger_number",
+        "to_id",
+        "hash",
+        "inner_hash",
+        "fee_charged",
+        "result_code",
+        "is_fee_bump",
+        "envelope_xdr",
+        "meta_xdr",
+    ),
+    "transactions_accounts": ("ledger_created_at", "account_id", "account_muxed_id", "tx_to_id"),
+    "operations": ("ledger_created_at", "ledger_number", "id", "operation_type", "operation_xdr", "result_code", "successful"),
+    "operations_accounts": ("ledger_created_at", "account_id", "account_muxed_id", "operation_id"),
+    "state_changes": (
+        "ledger_created_at",
+        "ledger_number",
+        "state_change_category",
+        "to_id",
+        "operation_id",
+        "state_change_id",
+        "state_change_reason",
+        "account_id",
+        "account_muxed_id",
+        "token_id",
+        "amount",
+        "to_muxed_id",
+        "signer_account_id",
+        "signer_payload",
+        "signer_weight_old",
+        "signer_weight_new",
+        "spender_account_id",
+        "sponsored_account_id",
+        "sponsor_account_id",
+        "creator_account_id",
+        "destination_account_id",
+        "claimable_balance_id",
+        "liquidity_pool_id",
+        "sponsored_data",
+        "data_entry_name",
+        "threshold_old",
+        "threshold_new",
+        "trustline_limit_old",
+        "trustline_limit_new",
+        "flags",
+        "key_value",
+    ),
+}
+_CONSTANT_COLUMNS: Final = 3  # of state_changes: close time, ledger, category
+_ENCODERS_BY_COLUMN: Final = HISTORY["state_changes"][_CONSTANT_COLUMNS:]
+_WITH_COMPANION: Final = {"account_id": "account_muxed_id", "signer_account_id": "signer_payload"}
+_SMALLINTS: Final = frozenset({"signer_weight_old", "signer_weight_new", "threshold_old", "threshold_new", "flags"})
+_BIGINTS: Final = frozenset({"to_id", "operation_id", "state_change_id"})
+_LIMITS: Final = frozenset({"trustline_limit_old", "trustline_limit_new"})
+_WORDS: Final = frozenset({"state_change_reason", "liquidity_pool_id", "claimable_balance_id"})
+_TEXTS: Final = frozenset({"to_muxed_id", "sponsored_data", "data_entry_name"})
+
+Column = Sequence[Any]
+Encoder = Callable[[Column], Iterable[Field]]
+
+
+@dataclass(slots=True)
+class LedgerRows:
+    """One ledger, ready to write. `history`: COPY tuples and their number, by table."""
+
+    ledger: Gathered
+    header: LedgerRow
+    history: dict[str, tuple[bytes, int]]
+    hashes: set[bytes]  # outer and inner transaction hashes
+    assets: list[TrustlineAssetRow] = field(default_factory=list)
+    contracts: list[SacContractRow] = field(default_factory=list)
+    trustlines: list[families.TrustlineBalanceChange] = field(default_factory=list)
+    accounts: list[families.AccountBalanceChange] = field(default_factory=list)
+    sac_balances: list[SacBalanceChange] = field(default_factory=list)
+
+    @property
+    def state_change_count(self) -> int:
+        return self.history["state_changes"][1]
+
+
+class LedgerEncoder:
+    """Turns whole ledgers into rows. Keeps the fields of addresses and words from ledger to ledger: most come again."""
+
+    def __init__(self) -> None:
+        self._words = binary.Words()
+        self._addresses = AddressFields()
+        self._participants = AccountAndId()
+        self._accounts = AccountAndNullableId()
+        self._signers = SignerFields()
+        self._plans = {category: self._plan(family) for category, family in families.STATE_CHANGES.items()}
+
+    def encode(self, ledger: Gathered, encoded: Iterable[bytes]) -> LedgerRows:
+        """The rows of a ledger from its encoded parts. IntegrityError when a part cannot be read or is not of this ledger."""
+        decoded = [_decode(ledger, data) for data in encoded]
+        rows = _gather(decoded)
+        header = _header(ledger, rows.pop(families.LEDGERS.name, []))
+        close_time = binary.timestamptz(ledger.close_time)
+        both = close_time + binary.int32(ledger.sequence)
+        changes = {category: rows.get(family.name, []) for category, family in families.STATE_CHANGES.items()}
+        transactions = rows.get(families.TRANSACTIONS.name, [])
+        of_transactions, of_operations = union_accounts(decoded)
+        operations = rows.get(families.OPERATIONS.name, [])
+        history = {
+            "transactions": (self._transactions(transactions, both), len(transactions)),
+            "transactions_accounts": (self._links(of_transactions, close_time), len(of_transactions)),
+            "operations": (self._operations(operations, both), len(operations)),
+            "operations_accounts": (self._links(of_operations, close_time), len(of_operations)),
+            "state_changes": (self._state_changes(changes, both), sum(len(batch) for batch in changes.values())),
+        }
+        return LedgerRows(
+            ledger,
+            header,
+            history,
+            {row[1] for row in transactions} | {row[2] for row in transactions if row[2] is not None},
+            [TrustlineAssetRow(*row) for row in rows.get(families.TRUSTLINE_ASSETS.name, [])],
+            [SacContractRow(*row) for row in rows.get(families.SAC_CONTRACTS.name, [])],
+            [families.TrustlineBalanceChange(*row) for row in rows.get(families.TRUSTLINE_CHANGES.name, [])],
+            [families.AccountBalanceChange(*row) for row in rows.get(families.ACCOUNT_CHANGES.name, [])],
+            [SacBalanceChange(*row) for row in rows.get(families.SAC_BALANCE_CHANGES.name, [])],
+        )
+
+    def _transactions(self, rows: Sequence[parts.Row], both: Field) -> bytes:
+        if not rows:
+            return b""
+        ids, hashes, inner, fees, codes, bumps, envelopes, metas = zip(*rows, strict=True)
+        columns = [
+            binary.int64s(ids),
+            binary.raws(hashes),
+            binary.raws(inner),
+            binary.int64s(fees),
+            self._words.fields(codes),
+            binary.bools(bumps),
+            _texts(envelopes),
+            _texts(metas),
+        ]
+        return binary.rows(columns, binary.field_count(len(HISTORY["transactions"])) + both)
+
+    def _operations(self, rows: Sequence[parts.Row], both: Field) -> bytes:
+        if not rows:
+            return b""
+        ids, types, xdrs, codes, successes = zip(*rows, strict=True)
+        columns = [
+            binary.int64s(ids),
+            self._words.fields(types),
+            [NULL if not xdr else binary.raw(xdr) for xdr in xdrs],
+            self._words.fields(codes),
+            binary.bools(successes),
+        ]
+        return binary.rows(columns, binary.field_count(len(HISTORY["operations"])) + both)
+
+    def _links(self, pairs: Sequence[tuple[int, bytes]], close_time: Field) -> bytes:
+        if not pairs:
+            return b""
+        ids, accounts = zip(*pairs, strict=True)
+        known = self._participants.ready()
+        columns = [[known[account] for account in accounts], binary.int64s(ids)]
+        return binary.rows(columns, binary.field_count(len(HISTORY["transactions_accounts"])) + close_time)
+
+    def _state_changes(self, changes: dict[Category, list[parts.Row]], both: Field) -> bytes:
+        for cache in (self._addresses, self._accounts, self._signers):
+            cache.ready()
+        count = binary.field_count(len(HISTORY["state_changes"]))
+        return b"".join(
+            binary.rows(self._plans[category](rows), count + both + binary.text(category.value))
+            for category, rows in changes.items()
+            if rows
+        )
+
+    def _plan(self, family: families.Family) -> Callable[[Sequence[parts.Row]], list[Iterable[Field]]]:
+        """How the rows of a category become columns of the table. NULLs that stand side by side are one constant."""
+        place = {name: index for index, (name, _) in enumerate(family.columns)}
+        steps: list[tuple[int, Encoder] | Field] = []
+        companions = {companion for name, companion in _WITH_COMPANION.items() if name in place}
+        for name in _ENCODERS_BY_COLUMN:
+            if name in place:
+                steps.append((place[name], self._encoder(name)))
+            elif name in companions:
+                continue
+            elif steps and isinstance(steps[-1], bytes):
+                steps[-1] += NULL
+            else:
+                steps.append(NULL)
+
+        def columns(rows: Sequence[parts.Row]) -> list[Iterable[Field]]:
+            values = list(zip(*rows, strict=True))
+            return [repeat(step) if isinstance(step, bytes) else step[1](values[step[0]]) for step in steps]
+
+        return columns
+
+    def _encoder(self, name: str) -> Encoder:
+        if name in _BIGINTS:
+            return binary.int64s
+        if name in _WORDS:
+            return self._words.fields
+        if name in _SMALLINTS:
+            return _nullable(binary.int16)
+        if name in _LIMITS:
+            return _nullable(binary.int64)
+        if name in _TEXTS:
+            return _texts
+        match name:
+            case "amount":
+                return _nullable(_amount)
+            case "key_value":
+                return _nullable(_json)
+            case "account_id":
+                return self._accounts.fields
+            case "signer_account_id":
+                return self._signers.fields
+            case _:
+                return self._addresses.fields
+
+
+def _decode(ledger: Gathered, data: bytes) -> parts.Part:
+    try:
+        return parts.decode(data)
+    except parts.PartError as error:
+        raise IntegrityError(
+            f"ledger {ledger.sequence}: {error}", hint="upgrade the sink, or make the part again: lumenstream replay --ledger"
+        ) from error
+
+
+def _gather(decoded: Iterable[parts.Part]) -> dict[str, list[parts.Row]]:
+    """Rows by family. A family that several processors fill is joined in a new list: parts stay as they are."""
+    rows: dict[str, list[parts.Row]] = {}
+    for part in decoded:
+        for name, batch in part.rows.items():
+            rows[name] = rows[name] + batch if name in rows else batch
+    return rows
+
+
+def _header(ledger: Gathered, rows: Sequence[parts.Row]) -> LedgerRow:
+    if len(rows) != 1:
+        raise IntegrityError(f"ledger {ledger.sequence}: its parts hold {len(rows)} ledger rows, expected one")
+    header = LedgerRow(*rows[0])
+    if header.sequence != ledger.sequence or header.hash.hex() != ledger.ledger_hash:
+        raise IntegrityError(
+            f"ledger {ledger.sequence}, hash {ledger.ledger_hash}: its ledger row says {header.sequence}, {header.hash.hex()}",
+            hint="the headers and the content of a part contradict each other",
+        )
+    return header
+
+
+def _nullable(encode: Callable[[Any], Field]) -> Encoder:
+    return lambda column: [NULL if value is None else encode(value) for value in column]
+
+
+def _texts(column: Column) -> Iterable[Field]:
+    return [NULL if value is None else binary.text(value) for value in column]
+
+
+def _amount(value: int) -> Field:
+    return binary.raw(b"%d" % value)
+
+
+def _json(value: dict[str, Any]) -> Field:
+    return binary.jsonb(orjson.dumps(value))
+
+
+def account_key(address: bytes) -> bytes:
+    """The 33 bytes by which balance tables know an account."""
+    return strkey.storage_form(address).account_id
