@@ -138,7 +138,7 @@ class PartHeaders:
         """Parse and check. MessageError names the first header that is missing or wrong."""
         values = _texts(headers)
         kind = _required(values, "kind")
-        if kind not in PartKind:
+        if kind not in [known.value for known in PartKind]:
             raise MessageError(f"header kind: {kind!r} is neither part nor failure")
         previous = _required(values, "previous-sequence")
         return cls(
