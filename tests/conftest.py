@@ -1,3 +1,3 @@
 """Loads the fixture plugins; a concern's fixtures are in its plugin."""
 
-pytest_plugins = ["pytester", "tests.plugins.paths", "tests.plugins.proxy", "tests.plugins.servers"]
+pytest_plugins = ["pytester", "tests.plugins.chaos", "tests.plugins.paths", "tests.plugins.proxy", "tests.plugins.servers"]

@@ -1,0 +1,71 @@
+"""`kill -9` of every role at every named point: after a restart the tables and events are those of an undisturbed run."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Mapping
+from typing import Final
+
+import pytest
+
+from tests.chaos.conftest import Baseline
+from tests.chaos.pipeline import COMMANDS, Pipeline, wait_for_crash
+from tests.plugins.paths import REPOSITORY
+
+pytestmark = pytest.mark.timeout(300)
+
+ROOMS: Final = ("lumenstream", "producers", "processors", "sinks", "api")
+# How often a run of n ledgers reaches the point at least, as a share of n; 0: once.
+CRASHPOINTS: Final[Mapping[str, float]] = {
+    "producer.before_send": 1.0,
+    "producer.after_send": 1.0,
+    "producer.after_flush": 0,
+    "worker.before_send": 1.0,
+    "worker.after_send": 1.0,
+    "worker.before_ack": 1.0,
+    "sink.after_start": 0,
+    "sink.in_copy": 1.0,
+    "sink.before_commit": 1.0,
+    "sink.after_commit": 1.0,
+    "publisher.before_delivery": 0.5,
+    "publisher.after_delivery": 0.5,
+    "publisher.after_cursor": 0.5,
+}
+
+
+def test_every_crashpoint_has_a_case() -> None:
+    """A new crash point without a chaos case fails here."""
+    sources = [path.read_text(encoding="utf-8") for room in ROOMS for path in (REPOSITORY / room).rglob("*.py")]
+    named = {name for text in sources for name in re.findall(r"\bcrashpoint\(\s*f?\"([^\"]+)\"", text)}
+    assert named == CRASHPOINTS.keys()
+    assert {name.partition(".")[0] for name in named} == COMMANDS.keys()
+
+
+@pytest.mark.parametrize("crashpoint", CRASHPOINTS)
+def test_killed_at(crashpoint: str, pipeline: Pipeline, baseline: Baseline, dice: random.Random) -> None:
+    role = crashpoint.partition(".")[0]
+    ledgers = len(baseline.tables.rows["ledgers"])
+    hit = dice.randint(1, max(1, int(ledgers * CRASHPOINTS[crashpoint])))
+    print(f"{ledgers} ledgers, killed at {crashpoint}:{hit}")
+    pipeline.start_all({role: f"{crashpoint}:{hit}"})
+    wait_for_crash(pipeline, role)
+    pipeline.restart(role)
+    pipeline.wait_for_end()
+    baseline.check(pipeline)
+
+
+def test_every_role_is_killed_at_once(pipeline: Pipeline, baseline: Baseline, dice: random.Random) -> None:
+    """All four die in one run, each at a point of its own, and come back while the others are down or dying."""
+    ledgers = len(baseline.tables.rows["ledgers"])
+    chosen = {}
+    for role in COMMANDS:
+        name = dice.choice([name for name in CRASHPOINTS if name.startswith(f"{role}.")])
+        chosen[role] = f"{name}:{dice.randint(1, max(1, int(ledgers * CRASHPOINTS[name] / 2)))}"
+    print(f"{ledgers} ledgers, killed at {chosen}")
+    pipeline.start_all(chosen)
+    for role in ("producer", "worker", "sink", "publisher"):
+        wait_for_crash(pipeline, role)
+        pipeline.restart(role)
+    pipeline.wait_for_end()
+    baseline.check(pipeline)
