@@ -33,7 +33,9 @@ DECODER_INFO: Final = Gauge("lumenstream_decoder_info", "1 for the ledger decode
 DECODE_SECONDS: Final = Histogram("lumenstream_decode_seconds", "Time to decode one ledger", buckets=_SECONDS)
 
 # The slowest processor: topk(1, rate(lumenstream_processor_seconds_sum[5m]))
-PROCESSOR_SECONDS: Final = Histogram("lumenstream_processor_seconds", "Time of one processor on one ledger", ["processor"], buckets=_SECONDS)
+PROCESSOR_SECONDS: Final = Histogram(
+    "lumenstream_processor_seconds", "Time of one processor on one ledger", ["processor"], buckets=_SECONDS
+)
 
 # Parts per second: sum by (processor) (rate(lumenstream_parts_sent_total[1m]))
 PARTS_SENT: Final = Counter("lumenstream_parts_sent", "Parts delivered to ledger-changes", ["processor"])
@@ -66,7 +68,9 @@ COMMITTED_ROWS: Final = Counter("lumenstream_committed_rows", "Rows written", ["
 COMMIT_SECONDS: Final = Histogram("lumenstream_commit_seconds", "Time of one sink transaction", buckets=_SECONDS)
 
 # Close to visible: histogram_quantile(0.99, rate(lumenstream_latency_seconds_bucket[5m]))
-LATENCY_SECONDS: Final = Histogram("lumenstream_latency_seconds", "From arrival on the ledgers-changes topic to commit", buckets=_SECONDS)
+LATENCY_SECONDS: Final = Histogram(
+    "lumenstream_latency_seconds", "From arrival on the ledgers-changes topic to commit", buckets=_SECONDS
+)
 
 # Who is the writer: lumenstream_sink_is_leader == 1
 SINK_IS_LEADER: Final = Gauge("lumenstream_sink_is_leader", "1 while this sink holds the writer's lock")
@@ -95,7 +99,9 @@ PUBLISHED_LEDGER: Final = Gauge("lumenstream_published_ledger", "Highest ledger 
 PUBLISHED_EVENTS: Final = Counter("lumenstream_published_events", "State changes delivered to Kafka", ["category"])
 
 # API latency: histogram_quantile(0.99, sum by (le) (rate(lumenstream_api_request_seconds_bucket[5m])))
-API_REQUEST_SECONDS: Final = Histogram("lumenstream_api_request_seconds", "Time of one HTTP request", ["path", "status"], buckets=_SECONDS)
+API_REQUEST_SECONDS: Final = Histogram(
+    "lumenstream_api_request_seconds", "Time of one HTTP request", ["path", "status"], buckets=_SECONDS
+)
 
 # Error rate by code: sum by (code) (rate(lumenstream_api_errors_total[5m]))
 API_ERRORS: Final = Counter("lumenstream_api_errors", "GraphQL errors by code", ["code"])

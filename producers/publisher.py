@@ -47,7 +47,9 @@ _NEXT_LEDGERS: Final = """
     SELECT sequence, closed_at FROM ledgers
     WHERE sequence > %(cursor)s AND sequence <= %(latest)s ORDER BY sequence LIMIT %(limit)s
 """
-_RANGE_OF_LEDGERS: Final = "SELECT sequence, closed_at FROM ledgers WHERE sequence BETWEEN %(first)s AND %(last)s ORDER BY sequence"
+_RANGE_OF_LEDGERS: Final = (
+    "SELECT sequence, closed_at FROM ledgers WHERE sequence BETWEEN %(first)s AND %(last)s ORDER BY sequence"
+)
 
 
 class Publisher:
@@ -73,7 +75,9 @@ class Publisher:
         failures = 0
         while not self._stop.is_set():
             try:
-                with database.connect(self._settings.database, application_name="lumenstream-publisher", autocommit=True) as connection:
+                with database.connect(
+                    self._settings.database, application_name="lumenstream-publisher", autocommit=True
+                ) as connection:
                     database.check_schema(connection)
                     self._wait_for_lock(connection)
                     connection.execute(f"LISTEN {CHANNEL}")
@@ -107,7 +111,7 @@ class Publisher:
     def _publish_batch(self, connection: psycopg.Connection[Any]) -> bool:
         """Publish the next ledgers and move the cursor; False when there is nothing new."""
         cursor = self._read_cursor(connection)
-        latest = database.get_cursor(connection, LATEST) or 0
+        latest = database.get_cursor(connection, LATEST)
         bounds = {"cursor": cursor, "latest": latest, "limit": self._settings.publisher.batch_ledgers}
         ledgers = connection.execute(_NEXT_LEDGERS, bounds).fetchall()
         if not ledgers:
@@ -130,11 +134,13 @@ class Publisher:
         return True
 
     def _read_cursor(self, connection: psycopg.Connection[Any]) -> int:
-        cursor = database.get_cursor(connection, CURSOR)
-        if cursor is None:
-            cursor = database.get_cursor(connection, LATEST) or 0
+        stored = connection.execute("SELECT value::int FROM ingest_store WHERE key = %s", (CURSOR,)).fetchone()
+        if stored is None:
+            cursor = database.get_cursor(connection, LATEST)
             database.update_cursor(connection, CURSOR, cursor)
             _log.info("first start: publishing what is committed from now on", after_ledger=cursor)
+        else:
+            cursor = stored[0]
         self._cursor = cursor
         metrics.PUBLISHED_LEDGER.set(cursor)
         return cursor
@@ -184,7 +190,9 @@ class Publisher:
             total = 0
             expected = connection.execute(_RANGE_OF_LEDGERS, {"first": first, "last": last}).fetchall()
             if not expected:
-                raise IntegrityError(f"no ledger from {first} to {last} in the database", hint="lumenstream status shows what is there")
+                raise IntegrityError(
+                    f"no ledger from {first} to {last} in the database", hint="lumenstream status shows what is there"
+                )
             for sequence, closed_at in expected:
                 total += self._send_ledger(connection, sequence, closed_at, topic).total()
                 self._deliver()

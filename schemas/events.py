@@ -35,7 +35,9 @@ _ADDRESSES: Final = frozenset(
         "destination_account_id",
     }
 )
-_BIG_INTEGERS: Final = frozenset({"to_id", "operation_id", "state_change_id", "amount", "trustline_limit_old", "trustline_limit_new"})
+_BIG_INTEGERS: Final = frozenset(
+    {"to_id", "operation_id", "state_change_id", "amount", "trustline_limit_old", "trustline_limit_new"}
+)
 
 
 def own_columns(category: Category) -> tuple[str, ...]:
@@ -120,7 +122,13 @@ def state_change_schema() -> dict[str, Any]:
         properties = {"category": {"const": category.value}, **common}
         properties |= {name: _schema_of(name, hints[name]) for name in own_columns(category)}
         variants.append(
-            {"title": row_type.__name__, "type": "object", "properties": properties, "required": sorted(properties), "additionalProperties": False}
+            {
+                "title": row_type.__name__,
+                "type": "object",
+                "properties": properties,
+                "required": sorted(properties),
+                "additionalProperties": False,
+            }
         )
     return {"$schema": _DIALECT, "title": "State change", "description": "Key: the account. Value: one of", "oneOf": variants}
 
@@ -142,7 +150,9 @@ def _schema_of(name: str, hint: Any) -> dict[str, Any]:
     return {"anyOf": [schema, {"type": "null"}]} if nullable else schema
 
 
-def _headers_schema(title: str, description: str, example: list[tuple[str, bytes]], optional: tuple[str, ...] = ()) -> dict[str, Any]:
+def _headers_schema(
+    title: str, description: str, example: list[tuple[str, bytes]], optional: tuple[str, ...] = ()
+) -> dict[str, Any]:
     names = [name for name, _ in example]
     return {
         "$schema": _DIALECT,
@@ -157,7 +167,11 @@ def _headers_schema(title: str, description: str, example: list[tuple[str, bytes
 _NUMBER_TEXT: Final = {"type": "string", "pattern": "^[0-9]+$"}
 _HEADER_SCHEMAS: Final[dict[str, dict[str, Any]]] = {
     "sequence": _NUMBER_TEXT,
-    "previous-sequence": {"type": "string", "pattern": "^([0-9]+|none)$", "description": "the ledger before in this stream; none at its start"},
+    "previous-sequence": {
+        "type": "string",
+        "pattern": "^([0-9]+|none)$",
+        "description": "the ledger before in this stream; none at its start",
+    },
     "close-time": {**_NUMBER_TEXT, "description": "Unix seconds"},
     "ledger-hash": _HASH_TEXT,
     "network-id": _HASH_TEXT,
@@ -180,10 +194,17 @@ def topic_schemas() -> dict[str, dict[str, Any]]:
     ledger = LedgerHeaders(2, 1, 0, digest, 23, digest, processors=("effects",)).to_kafka()
     part = PartHeaders(PartKind.PART, "effects", 1, 1, 2, 1, 0, digest, digest, "live", "ledgers", 0, 0).to_kafka()
     ledgers = _headers_schema(
-        "Headers of a ledger", "Value: LedgerCloseMeta XDR, untouched. Key: first sequence of the ledger's range.", ledger, ("processors",)
+        "Headers of a ledger",
+        "Value: LedgerCloseMeta XDR, untouched. Key: first sequence of the ledger's range.",
+        ledger,
+        ("processors",),
     )
-    parts = _headers_schema("Headers of a part", "Key: the sequence. Value: MessagePack, columns by family as listed (schemas/parts.py).", part)
-    parts["families"] = {name: [[column, kind.value] for column, kind in family.columns] for name, family in families.FAMILIES.items()}
+    parts = _headers_schema(
+        "Headers of a part", "Key: the sequence. Value: MessagePack, columns by family as listed (schemas/parts.py).", part
+    )
+    parts["families"] = {
+        name: [[column, kind.value] for column, kind in family.columns] for name, family in families.FAMILIES.items()
+    }
     return {
         f"{Topic.LEDGERS}.headers.json": ledgers,
         f"{Topic.LEDGER_CHANGES}.headers.json": parts,

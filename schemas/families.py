@@ -89,7 +89,7 @@ class TrustlineBalanceChange(NamedTuple):
 
 
 class AccountBalanceChange(NamedTuple):
-    """The last change of an account in the ledger, fees and refunds included. `operation` is CREATE, UPDATE or REMOVE; stroops."""
+    """The last change of an account in the ledger, fees and refunds included; stroops. `operation`: CREATE, UPDATE, REMOVE."""
 
     account_id: Address
     operation: str

@@ -137,7 +137,8 @@ class ThresholdChange(NamedTuple):
 
 
 class MetadataChange(NamedTuple):
-    """HOME_DOMAIN: {"home_domain": {"old", "new"}}; DATA_ENTRY: {name: {"old", "new"}} in base64. A side that does not exist is absent."""
+    """HOME_DOMAIN: {"home_domain": {"old", "new"}}; DATA_ENTRY: {name: {"old", "new"}} in base64. Sides that do not exist
+    are absent."""
 
     to_id: int
     operation_id: int

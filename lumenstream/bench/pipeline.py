@@ -44,7 +44,9 @@ def real_ledgers(settings: Settings) -> list[bytes]:
     given = settings.producer.path or Path(os.environ.get("LUMENSTREAM_LEDGERS", "../shared/ledgers")) / "pubnet"
     files = sorted(given.glob("*.xdr.gz"))
     if not files:
-        raise ConfigurationError(f"no ledgers (*.xdr.gz) in {given}", hint="set LUMENSTREAM_LEDGERS to a folder that has pubnet/ in it")
+        raise ConfigurationError(
+            f"no ledgers (*.xdr.gz) in {given}", hint="set LUMENSTREAM_LEDGERS to a folder that has pubnet/ in it"
+        )
     return [gzip.decompress(file.read_bytes()) for file in files]
 
 
@@ -73,8 +75,8 @@ class BenchPipeline:
             update={"kafka": self._settings.kafka.model_copy(update={"topic_prefix": self.prefix})}
         )
         self._command("migrate")
-        kafka.wait_for_broker(self.settings, _READY_SECONDS)
-        kafka.ensure_topics(self.settings)
+        kafka.wait_for_broker(self.settings.kafka, _READY_SECONDS)
+        kafka.ensure_topics(self.settings.kafka)
         self._cleanup.callback(self._drop_topics)
         return self
 
@@ -125,7 +127,7 @@ class BenchPipeline:
                     settings.topic(Topic.LEDGERS),
                     value=made.data,
                     key=range_key(made.sequence, settings.range_size),
-                    headers=headers.to_kafka(),
+                    headers=[*headers.to_kafka()],
                     partition=partition_of(made.sequence, settings.range_size, settings.partitions),
                 )
                 producer.poll(0)
