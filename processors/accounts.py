@@ -62,17 +62,20 @@ def _ranked(ledger: Ledger) -> Iterator[tuple[Address, int, Change]]:
     for tx in ledger.transactions:
         rank = _OPERATION_PHASE | tx.index << _TRANSACTION_SHIFT
         for index, op in enumerate(tx.operations):
-            yield from _of_accounts(op.changes, rank | index)
+            if op.changes:
+                yield from _of_accounts(op.changes, rank | index)
     for tx in ledger.transactions:
         yield from _of_accounts(tx.post_fee_changes, _REFUND_PHASE | tx.index << _TRANSACTION_SHIFT)
 
 
 def _of_accounts(changes: tuple[Change, ...], rank: int) -> Iterator[tuple[Address, int, Change]]:
     for change in changes:
-        if change.type == ACCOUNT and change.kind != STATE:
-            pre, post = change.pre, change.post
-            if pre is None or post is None or not _only_signers_changed(pre, post):
-                yield cast(AccountEntry, (post or cast(Entry, pre)).data).account_id, rank, change
+        kind, entry_type, pre, post, _ = change
+        entry = post or pre
+        if entry_type != ACCOUNT or kind == STATE or entry is None:
+            continue
+        if pre is None or post is None or not _only_signers_changed(pre, post):
+            yield cast(AccountEntry, entry.data).account_id, rank, change
 
 
 def _only_signers_changed(pre: Entry, post: Entry) -> bool:
@@ -85,7 +88,8 @@ def _only_signers_changed(pre: Entry, post: Entry) -> bool:
         return False
     old, new = cast(AccountEntry, pre.data), cast(AccountEntry, post.data)
     return (
-        old[_BEFORE_SIGNERS] == new[_BEFORE_SIGNERS]
+        old.balance == new.balance  # nearly always decides
+        and old[_BEFORE_SIGNERS] == new[_BEFORE_SIGNERS]
         and old[_AFTER_SIGNERS] == new[_AFTER_SIGNERS]
         and max(old.extension, _LIABILITIES_EXTENSION) == max(new.extension, _LIABILITIES_EXTENSION)
         and (old.extension < _SPONSORSHIP_EXTENSION or [s.sponsor for s in old.signers] == [s.sponsor for s in new.signers])
@@ -96,12 +100,12 @@ def _row(rank: int, change: Change) -> AccountBalanceChange:
     operation = merge.operation_word(change)
     account = cast(AccountEntry, (change.post or cast(Entry, change.pre)).data)
     return AccountBalanceChange(
-        account_id=account.account_id,
-        operation=CREATE if operation == merge.ADD else operation,
-        sort_key=rank,
-        balance=account.balance,
-        minimum_balance=minimum_balance(account),
-        buying_liabilities=account.buying_liabilities,
-        selling_liabilities=account.selling_liabilities,
-        num_subentries=account.num_sub_entries,
+        account.account_id,
+        CREATE if operation == merge.ADD else operation,
+        rank,
+        account.balance,
+        minimum_balance(account),
+        account.buying_liabilities,
+        account.selling_liabilities,
+        account.num_sub_entries,
     )

@@ -11,11 +11,13 @@ from collections.abc import Hashable, Iterable, Iterator
 from typing import Final
 
 from lumenstream.xdr.rows import Change
-from processors.view import RESTORED
+from processors.view import CREATED, REMOVED, RESTORED, UPDATED
 
 ADD: Final = "ADD"
 UPDATE: Final = "UPDATE"
 REMOVE: Final = "REMOVE"
+
+_WORDS: Final = {CREATED: ADD, UPDATED: UPDATE, REMOVED: REMOVE, RESTORED: ADD}
 
 
 def last_changes(changes: Iterable[tuple[Hashable, int, Change]]) -> Iterator[tuple[int, Change]]:
@@ -36,17 +38,15 @@ def last_changes(changes: Iterable[tuple[Hashable, int, Change]]) -> Iterator[tu
         elif order < first_order:
             seen[key] = (order, change, last_order, last)
     for _, first, order, last in seen.values():
-        if last.post is not None or existed_before(first):
+        if last.kind != REMOVED or existed_before(first):
             yield order, last
 
 
 def existed_before(first: Change) -> bool:
     """Did the entry exist before this change? A restored one did: it was archived, which removes no balance row."""
-    return first.pre is not None or first.kind == RESTORED
+    return first.kind != CREATED
 
 
 def operation_word(change: Change) -> str:
     """ADD, UPDATE or REMOVE. A restored entry reads like an added one (Q28): an upsert either way."""
-    if change.post is None:
-        return REMOVE
-    return ADD if change.pre is None else UPDATE
+    return _WORDS[change.kind]

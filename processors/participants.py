@@ -9,7 +9,7 @@ changes: `schemas.participation`. Spec/processors.md 1.7, 6, 8 and 9.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from lumenstream.xdr import rows
 from lumenstream.xdr.errors import LedgerContentError
@@ -24,9 +24,7 @@ from schemas.families import (
     TRANSACTIONS,
     TRANSACTIONS_ACCOUNTS,
     LedgerRow,
-    OperationAccountRow,
     OperationRow,
-    TransactionAccountRow,
     TransactionRow,
 )
 from schemas.parts import Part
@@ -53,22 +51,22 @@ class Participants:
     def process(self, ledger: Ledger) -> Part:
         transactions: list[TransactionRow] = []
         operations: list[OperationRow] = []
-        transactions_accounts: list[TransactionAccountRow] = []
-        operations_accounts: list[OperationAccountRow] = []
+        transactions_accounts: list[tuple[int, Address]] = []
+        operations_accounts: list[tuple[int, Address]] = []
         succeeded = 0
+        protocol_version = ledger.header.protocol_version
         for tx in ledger.transactions:
             to_id = toid.transaction_id(ledger.header.sequence, tx.index)
             success = view.successful(tx)
             succeeded += success
-            transactions.append(_transaction_row(tx, to_id, ledger.header.protocol_version))
-            everyone = dict.fromkeys(_transaction_participants(tx))
-            for index, op in enumerate(tx.operations):
-                operation_id = toid.operation_id(to_id, index)
+            transactions.append(_transaction_row(tx, to_id, protocol_version))
+            everyone = _transaction_participants(tx)
+            for operation_id, op in zip(view.operation_ids(to_id, tx), tx.operations, strict=True):
                 operations.append(_operation_row(tx, op, operation_id))
-                participants = dict.fromkeys(_operation_participants(tx, op, index, success))
-                operations_accounts.extend([OperationAccountRow(operation_id, account) for account in participants])
+                participants = _operation_participants(tx, op, success)
+                operations_accounts.extend([(operation_id, account) for account in participants])
                 everyone.update(participants)
-            transactions_accounts.extend([TransactionAccountRow(to_id, account) for account in everyone])
+            transactions_accounts.extend([(to_id, account) for account in everyone])
         part = Part()
         part.add(LEDGERS, [_ledger_row(ledger, succeeded, len(operations))])
         part.add(TRANSACTIONS, transactions)
@@ -110,27 +108,27 @@ def _transaction_row(tx: Transaction, to_id: int, protocol_version: int) -> Tran
 def _operation_row(tx: Transaction, op: Operation, operation_id: int) -> OperationRow:
     """`successful` says what became of this operation alone: it may stand inside a transaction that failed later (Q18)."""
     result = view.operation_result(tx, op)
-    return OperationRow(
-        id=operation_id,
-        operation_type=view.operation_type(tx, op),
-        operation_xdr=op.xdr,
-        result_code=result,
-        successful=result == result_codes.SUCCESS,
-    )
+    return OperationRow(operation_id, view.operation_type(tx, op), op.xdr, result, result == result_codes.SUCCESS)
 
 
 # --- who takes part in a transaction ----------------------------------------------------------------------------------
 
 
-def _transaction_participants(tx: Transaction) -> Iterator[Address]:
-    yield g_form(tx.source)
+# Sets keep their order here (dict keys), so that the same ledger gives the same bytes everywhere.
+_Accounts = dict[Address, None]
+
+
+def _transaction_participants(tx: Transaction) -> _Accounts:
+    """Source, fee source, and every account in the fee's ledger changes. The operations' participants join later."""
+    accounts = {g_form(tx.source): None}
     if tx.fee_source is not None:
-        yield g_form(tx.fee_source)
+        accounts[g_form(tx.fee_source)] = None
     for change in tx.fee_changes:
         if change.kind == view.RESTORED:
             raise LedgerContentError(f"transaction {tx.hash.hex()}: a fee change restores a ledger entry")
         if change.type == view.ACCOUNT:
-            yield _account_of(change)
+            accounts[_account_of(change)] = None
+    return accounts
 
 
 def _account_of(change: Change) -> Address:
@@ -143,50 +141,56 @@ def _account_of(change: Change) -> Address:
 # --- who takes part in an operation -----------------------------------------------------------------------------------
 
 
-def _operation_participants(tx: Transaction, op: Operation, index: int, success: bool) -> Iterator[Address]:
-    yield view.op_source(tx, op)
+def _operation_participants(tx: Transaction, op: Operation, success: bool) -> _Accounts:
+    """Source, whom the operation is aimed at, sponsor, and everyone a contract call concerns. Only the first two can be known of
+    an operation that did not take effect."""
+    accounts = {g_form(op.source or tx.source): None}
     concerned = _CONCERNED.get(op.type)
     if concerned is not None:
-        yield from concerned(op.body)
+        for account in concerned(op.body):
+            accounts[account] = None
     elif op.type == view.END_SPONSORING and success:
-        yield from _sponsor_who_began(tx, op, index)
-    yield from _sponsor_of_creation(op)
-    if tx.is_soroban and success:
-        yield from _soroban_participants(tx, op)
+        accounts.update(dict.fromkeys(_sponsor_who_began(tx, op)))
+    if op.changes:
+        sponsor = _sponsor_of_creation(op)
+        if sponsor is not None:
+            accounts[sponsor] = None
+    if success and tx.is_soroban:
+        accounts.update(dict.fromkeys(_soroban_participants(tx, op)))
+    return accounts
 
 
-def _destination(body: object) -> Iterator[Address]:
-    yield g_form(cast(rows.Payment, body).destination)
+def _destination(body: Any) -> Iterable[Address]:
+    return (g_form(body.destination),)
 
 
-def _trustor(body: object) -> Iterator[Address]:
-    yield cast(rows.SetTrustLineFlags, body).trustor
+def _trustor(body: Any) -> Iterable[Address]:
+    return (body.trustor,)
 
 
-def _claimants(body: object) -> Iterator[Address]:
-    for claimant in cast(rows.CreateClaimableBalance, body).claimants:
-        yield claimant.destination
+def _claimants(body: Any) -> Iterable[Address]:
+    return [claimant.destination for claimant in cast(rows.CreateClaimableBalance, body).claimants]
 
 
-def _sponsored(body: object) -> Iterator[Address]:
-    yield cast(rows.BeginSponsoringFutureReserves, body).sponsored_id
+def _sponsored(body: Any) -> Iterable[Address]:
+    return (cast(rows.BeginSponsoringFutureReserves, body).sponsored_id,)
 
 
-def _clawed_back(body: object) -> Iterator[Address]:
-    yield g_form(cast(rows.Clawback, body).from_)
+def _clawed_back(body: Any) -> Iterable[Address]:
+    return (g_form(cast(rows.Clawback, body).from_),)
 
 
-def _owner_of_sponsored_entry(body: object) -> Iterator[Address]:
+def _owner_of_sponsored_entry(body: Any) -> Iterable[Address]:
     """The account whose entry or signer loses its sponsor. A signer is anyone's key and is not told."""
     revoked = cast(rows.RevokeSponsorship, body)
     if revoked.ledger_key is None:
-        yield cast(Address, revoked.signer_account_id)
-    elif revoked.ledger_key.type in _KEY_TYPES_WITH_ACCOUNT:
-        yield cast(Address, revoked.ledger_key.fields[0])
+        return (cast(Address, revoked.signer_account_id),)
+    owned = revoked.ledger_key.type in _KEY_TYPES_WITH_ACCOUNT
+    return (cast(Address, revoked.ledger_key.fields[0]),) if owned else ()
 
 
 # Whom an operation of each type is aimed at. Types that are not listed concern their source only.
-_CONCERNED: Final[dict[int, Callable[[object], Iterable[Address]]]] = {
+_CONCERNED: Final[dict[int, Callable[[Any], Iterable[Address]]]] = {
     view.CREATE_ACCOUNT: _destination,
     view.PAYMENT: _destination,
     view.PATH_PAYMENT_STRICT_RECEIVE: _destination,
@@ -201,33 +205,29 @@ _CONCERNED: Final[dict[int, Callable[[object], Iterable[Address]]]] = {
 }
 
 
-def _sponsor_who_began(tx: Transaction, op: Operation, index: int) -> Iterator[Address]:
+def _sponsor_who_began(tx: Transaction, op: Operation) -> Iterator[Address]:
     """Who opened the sponsorship that this end_sponsoring closes: the nearest begin before it for the same account."""
     sponsored = view.op_source(tx, op)
+    index = next(at for at, other in enumerate(tx.operations) if other is op)
     for earlier in reversed(tx.operations[:index]):
-        if (
-            earlier.type == view.BEGIN_SPONSORING
-            and cast(rows.BeginSponsoringFutureReserves, earlier.body).sponsored_id == sponsored
-        ):
+        if earlier.type == view.BEGIN_SPONSORING and sponsored in _sponsored(earlier.body):
             yield view.op_source(tx, earlier)
             return
 
 
-def _sponsor_of_creation(op: Operation) -> Iterator[Address]:
+def _sponsor_of_creation(op: Operation) -> Address | None:
     """Who pays the reserve of what the operation created: of the signer that set_options added, or of the first new entry."""
     signer = cast(rows.SetOptions, op.body).signer if op.type == view.SET_OPTIONS else None
-    for change in op.changes:
-        post = change.post
+    for _, entry_type, pre, post, _ in op.changes:
         if post is None:
             continue
-        if signer is not None and change.type == view.ACCOUNT:
+        if signer is not None and entry_type == view.ACCOUNT:
             sponsor = _sponsor_of_signer(post, signer.key)
-            if sponsor is not None and (change.pre is None or _sponsor_of_signer(change.pre, signer.key) != sponsor):
-                yield sponsor
-                return
-        if change.pre is None and post.sponsor is not None:
-            yield post.sponsor
-            return
+            if sponsor is not None and (pre is None or _sponsor_of_signer(pre, signer.key) != sponsor):
+                return sponsor
+        if pre is None and post.sponsor is not None:
+            return post.sponsor
+    return None
 
 
 def _sponsor_of_signer(entry: rows.Entry, key: Address) -> Address | None:

@@ -9,7 +9,7 @@ Holders are accounts, contracts, liquidity pools (L) and claimable balances (B).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, cast
 
 from lumenstream.xdr import rows
@@ -36,13 +36,16 @@ class Context(NamedTuple):
     source: Address  # G form
 
 
-def events_of(context: Context) -> Sequence[TokenEvent]:
+def may_move(op: Operation, protocol_version: int) -> bool:
+    """False for operations that never move value."""
+    return op.type in _DERIVATIONS or protocol_version < _RECONCILED_BELOW_PROTOCOL
+
+
+def events_of(context: Context) -> Iterable[TokenEvent]:
     """All that moved in one operation, in normative order. LedgerContentError when meta or result contradict the operation."""
     derive = _DERIVATIONS.get(context.op.type)
-    if derive is None and context.protocol_version >= _RECONCILED_BELOW_PROTOCOL:
-        return ()
-    events = [] if derive is None else list(derive(context))
-    return events if context.protocol_version >= _RECONCILED_BELOW_PROTOCOL else _reconciled(context, events)
+    events = () if derive is None else derive(context)
+    return events if context.protocol_version >= _RECONCILED_BELOW_PROTOCOL else _reconciled(context, list(events))
 
 
 # --- accounts and payments --------------------------------------------------------------------------------------------

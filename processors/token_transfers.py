@@ -7,13 +7,14 @@ the other side of such a movement gets a row. Spec/processors.md 7.2 and 10.4.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, cast
 
 from lumenstream.xdr.rows import Address, Ledger, Transaction
 from processors import token_events, view
 from processors.contract_events import NATIVE, EventKind, TokenEvent
 from processors.token_events import Context
+from processors.view import g_form
 from schemas import assets, strkey, toid
 from schemas.families import STATE_CHANGES
 from schemas.parts import Part
@@ -29,6 +30,13 @@ _ISSUER_TAKES: Final = {
     EventKind.BURN: _OUT_OF_ESCROW,
     EventKind.CLAWBACK: frozenset({view.CLAWBACK_CLAIMABLE_BALANCE}),
 }
+
+_CREATE: Final = Reason.CREATE
+_MERGE: Final = Reason.MERGE
+_DEBIT: Final = Reason.DEBIT
+_CREDIT: Final = Reason.CREDIT
+_MINT: Final = Reason.MINT
+_BURN: Final = Reason.BURN
 
 # What happened to an account: (reason, account, amount or the other account).
 _Fact = tuple[Reason, Address, int | Address]
@@ -65,7 +73,7 @@ class TokenTransfers:
                 to_id=to_id,
                 operation_id=_FEE_OPERATION_ID,
                 state_change_id=IdBase.TOKEN_TRANSFERS + 1,
-                state_change_reason=Reason.DEBIT if fee > 0 else Reason.CREDIT,  # Q22: a net refund keeps its sign
+                state_change_reason=_DEBIT if fee > 0 else _CREDIT,  # Q22: a net refund keeps its sign
                 account_id=view.fee_account(tx),
                 token_id=self._native_token,
                 amount=fee,
@@ -75,74 +83,68 @@ class TokenTransfers:
         self, ledger: Ledger, tx: Transaction, to_id: int, balances: list[BalanceChange], accounts: list[AccountChange]
     ) -> None:
         protocol_version = ledger.header.protocol_version
-        for index, op in enumerate(tx.operations):
-            source = view.op_source(tx, op)
-            operation_id = toid.operation_id(to_id, index)
+        for position, (operation_id, op) in enumerate(zip(view.operation_ids(to_id, tx), tx.operations, strict=True)):
+            if not token_events.may_move(op, protocol_version):
+                continue
+            source = g_form(op.source or tx.source)
             state_change_id: int = IdBase.TOKEN_TRANSFERS
-            for event in token_events.events_of(Context(self._network_id, protocol_version, tx, index, op, source)):
+            for event in token_events.events_of(Context(self._network_id, protocol_version, tx, position, op, source)):
                 for reason, account, value in _facts(event, op.type, source):
                     state_change_id += 1
-                    if reason is Reason.CREATE:
-                        accounts.append(
-                            AccountChange(to_id, operation_id, state_change_id, reason, account, cast(Address, value), None)
-                        )
-                    elif reason is Reason.MERGE:
-                        accounts.append(
-                            AccountChange(to_id, operation_id, state_change_id, reason, account, None, cast(Address, value))
-                        )
+                    if isinstance(value, int):
+                        change = (to_id, operation_id, state_change_id, reason, account, event.token, value)
+                        balances.append(BalanceChange(*change))
+                    elif reason is _CREATE:
+                        accounts.append(AccountChange(to_id, operation_id, state_change_id, reason, account, value, None))
                     else:
-                        balances.append(
-                            BalanceChange(to_id, operation_id, state_change_id, reason, account, event.token, cast(int, value))
-                        )
+                        accounts.append(AccountChange(to_id, operation_id, state_change_id, reason, account, None, value))
 
 
-def _facts(event: TokenEvent, op_type: int, op_source: Address) -> Iterator[_Fact]:
+def _facts(event: TokenEvent, op_type: int, op_source: Address) -> Sequence[_Fact]:
     """What each account sees of a token event, in normative order."""
-    match event.kind:
-        case EventKind.TRANSFER:
-            yield from _transferred(op_type, cast(Address, event.source), cast(Address, event.destination), event.amount)
-        case EventKind.MINT:
-            yield from _minted(event, cast(Address, event.destination))
-        case EventKind.BURN | EventKind.CLAWBACK:
-            yield from _taken(event, op_type, op_source, cast(Address, event.source))
+    kind, _, asset, source, destination, amount = event
+    if source is None:
+        return _minted(asset.issuer, cast(Address, destination), amount)
+    if destination is None:
+        return _taken(kind, asset.issuer, op_type, op_source, source, amount)
+    return _transferred(op_type, source, destination, amount)
 
 
-def _transferred(op_type: int, source: Address, destination: Address, amount: int) -> Iterator[_Fact]:
+def _transferred(op_type: int, source: Address, destination: Address, amount: int) -> Sequence[_Fact]:
     if op_type in _BETWEEN_ESCROWS:
-        return
+        return ()
     if op_type in _INTO_ESCROW:
-        yield Reason.DEBIT, source, amount
-    elif op_type in _OUT_OF_ESCROW:
-        yield Reason.CREDIT, destination, amount
-    elif strkey.CLAIMABLE_BALANCE in (source[0], destination[0]):
-        return
-    elif source[0] == strkey.LIQUIDITY_POOL:
-        yield Reason.CREDIT, destination, amount
-    elif destination[0] == strkey.LIQUIDITY_POOL:
-        yield Reason.DEBIT, source, amount
-    else:
-        if op_type == view.CREATE_ACCOUNT:
-            yield Reason.CREATE, destination, source
-        elif op_type == view.ACCOUNT_MERGE:
-            yield Reason.MERGE, source, destination
-        yield Reason.DEBIT, source, amount
-        yield Reason.CREDIT, destination, amount
+        return ((_DEBIT, source, amount),)
+    if op_type in _OUT_OF_ESCROW:
+        return ((_CREDIT, destination, amount),)
+    if strkey.CLAIMABLE_BALANCE in (source[0], destination[0]):
+        return ()
+    if source[0] == strkey.LIQUIDITY_POOL:
+        return ((_CREDIT, destination, amount),)
+    if destination[0] == strkey.LIQUIDITY_POOL:
+        return ((_DEBIT, source, amount),)
+    if op_type == view.CREATE_ACCOUNT:
+        return (_CREATE, destination, source), (_DEBIT, source, amount), (_CREDIT, destination, amount)
+    if op_type == view.ACCOUNT_MERGE:
+        return (_MERGE, source, destination), (_DEBIT, source, amount), (_CREDIT, destination, amount)
+    return (_DEBIT, source, amount), (_CREDIT, destination, amount)
 
 
-def _minted(event: TokenEvent, destination: Address) -> Iterator[_Fact]:
+def _minted(issuer: Address | None, destination: Address, amount: int) -> Sequence[_Fact]:
     """The issuer brings it into being, the receiver gets it. Lumens of inflation come from nobody."""
-    if event.asset.issuer is not None:
-        yield Reason.MINT, event.asset.issuer, event.amount
+    facts: list[_Fact] = [] if issuer is None else [(_MINT, issuer, amount)]
     if destination[0] not in _NO_ACCOUNTS:
-        yield Reason.CREDIT, destination, event.amount
+        facts.append((_CREDIT, destination, amount))
+    return facts
 
 
-def _taken(event: TokenEvent, op_type: int, op_source: Address, source: Address) -> Iterator[_Fact]:
+def _taken(
+    kind: EventKind, issuer: Address | None, op_type: int, op_source: Address, source: Address, amount: int
+) -> Sequence[_Fact]:
     """The issuer lets it vanish, the holder loses it. Out of a pool or a claimable balance only the issuer itself can take."""
-    if op_type in _ISSUER_TAKES[event.kind]:
-        yield Reason.BURN, op_source, event.amount
-        return
-    if event.asset.issuer is not None:
-        yield Reason.BURN, event.asset.issuer, event.amount
+    if op_type in _ISSUER_TAKES[kind]:
+        return ((_BURN, op_source, amount),)
+    facts: list[_Fact] = [] if issuer is None else [(_BURN, issuer, amount)]
     if source[0] not in _NO_ACCOUNTS:
-        yield Reason.DEBIT, source, event.amount
+        facts.append((_DEBIT, source, amount))
+    return facts

@@ -12,8 +12,7 @@ from functools import lru_cache
 from typing import Final, cast
 
 from lumenstream.xdr.rows import Address, Asset, Change, Entry, Ledger, TrustLineEntry
-from processors import merge
-from processors.view import TRUSTLINE
+from processors import merge, view
 from schemas import assets, strkey, toid
 from schemas.families import TRUSTLINE_ASSETS, TRUSTLINE_CHANGES, TrustlineAssetRow, TrustlineBalanceChange
 from schemas.parts import Part
@@ -47,22 +46,17 @@ class Trustlines:
 def _of_trustlines(ledger: Ledger, mentioned: dict[tuple[str, Address], None]) -> Iterator[tuple[Hashable, int, Change]]:
     """Every change of an asset's trustline as (account and asset, operation id, change). Fills `mentioned` on the way, because
     an asset is worth a row even when the trustline came and went within the ledger."""
-    sequence = ledger.header.sequence
     for tx in ledger.transactions:
-        to_id = toid.transaction_id(sequence, tx.index)
-        for index, op in enumerate(tx.operations):
+        to_id = toid.transaction_id(ledger.header.sequence, tx.index)
+        for operation_id, op in zip(view.operation_ids(to_id, tx), tx.operations, strict=True):
             for change in op.changes:
-                if change.type != TRUSTLINE:
-                    continue
-                trustline = _entry(change)
-                code, issuer = _issued(trustline.asset)
-                if issuer is not None:
-                    mentioned[code, issuer] = None
-                    yield (trustline.account_id, code, issuer), toid.operation_id(to_id, index), change
-
-
-def _entry(change: Change) -> TrustLineEntry:
-    return cast(TrustLineEntry, (change.post or cast(Entry, change.pre)).data)
+                _, entry_type, pre, post, _ = change
+                if entry_type == view.TRUSTLINE:
+                    trustline = cast(TrustLineEntry, (post or cast(Entry, pre)).data)
+                    code, issuer = _issued(trustline.asset)
+                    if issuer is not None:
+                        mentioned[code, issuer] = None
+                        yield (trustline.account_id, code, issuer), operation_id, change
 
 
 @lru_cache(maxsize=_CACHE_ASSETS)
@@ -74,15 +68,15 @@ def _issued(asset: Asset) -> tuple[str, Address | None]:
 
 
 def _row(operation_id: int, change: Change) -> TrustlineBalanceChange:
-    trustline = _entry(change)
+    trustline = cast(TrustLineEntry, (change.post or cast(Entry, change.pre)).data)
     return TrustlineBalanceChange(
-        account_id=trustline.account_id,
-        asset_id=assets.asset_uuid(trustline.asset.code, cast(Address, trustline.asset.issuer)),
-        operation=merge.operation_word(change),
-        operation_id=operation_id,
-        balance=trustline.balance,
-        limit=trustline.limit,
-        buying_liabilities=trustline.buying_liabilities,
-        selling_liabilities=trustline.selling_liabilities,
-        flags=trustline.flags,
+        trustline.account_id,
+        assets.asset_uuid(trustline.asset.code, cast(Address, trustline.asset.issuer)),
+        merge.operation_word(change),
+        operation_id,
+        trustline.balance,
+        trustline.limit,
+        trustline.buying_liabilities,
+        trustline.selling_liabilities,
+        trustline.flags,
     )

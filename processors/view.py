@@ -7,7 +7,7 @@ from typing import Final, cast
 from lumenstream.xdr.errors import LedgerContentError
 from lumenstream.xdr.rows import AccountEntry, Address, Change, Operation, Transaction
 from processors import result_codes
-from schemas import strkey
+from schemas import strkey, toid
 
 # LedgerEntryType
 ACCOUNT: Final = 0
@@ -56,6 +56,12 @@ g_form = strkey.account_of
 def successful(tx: Transaction) -> bool:
     """Did the transaction (for a fee bump: its inner one) take effect? Operations may be `op_success` in one that did not."""
     return tx.result_code in (_TX_SUCCESS, _TX_FEE_BUMP_INNER_SUCCESS)
+
+
+def operation_ids(to_id: int, tx: Transaction) -> range:
+    """The ids of the transaction's operations, one for each."""
+    count = len(tx.operations)
+    return range(to_id + 1, toid.operation_id(to_id, count - 1) + 1) if count else range(0)
 
 
 def op_source(tx: Transaction, op: Operation) -> Address:
