@@ -1,4 +1,4 @@
-"""Structured logs: one event per line, on stderr, as JSON or for a console. Bind ledger, partition and offset where they are known."""
+"""Structured logs: one event per line, on stderr, as JSON or for a console. Ledger, partition and offset are bound where known."""
 
 from __future__ import annotations
 

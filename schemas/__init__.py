@@ -1,1 +1,1 @@
-"""The contracts every room shares: ids, addresses, the state-change taxonomy, parts and Kafka messages. Imports nothing of ours."""
+"""The contracts every room shares: ids, addresses, state-change taxonomy, parts, Kafka messages. Imports nothing of ours."""

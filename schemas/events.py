@@ -141,7 +141,7 @@ def _schema_of(name: str, hint: Any) -> dict[str, Any]:
         schema = dict(_INTEGER_TEXT)
     elif name == "key_value":
         schema = {"type": "object"}
-    elif name in ("liquidity_pool_id",):
+    elif name == "liquidity_pool_id":
         schema = dict(_HASH_TEXT)
     elif str in (hint, *get_args(hint)):
         schema = {"type": "string"}

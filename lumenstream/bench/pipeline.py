@@ -136,7 +136,7 @@ class BenchPipeline:
                 producer.poll(0.1)
 
     def wait_for_cursor(self, target: int, timeout_seconds: float, seen: Callable[[int, float], None] | None = None) -> None:
-        """Wait until the cursor reaches a ledger; `seen` hears of every move. LumenstreamError with the roles' logs on a time-out."""
+        """Wait until the cursor reaches a ledger; `seen` hears of every move. LumenstreamError with logs on a time-out."""
         deadline = time.monotonic() + timeout_seconds
         last = 0
         with psycopg.connect(self.url, autocommit=True) as connection:
