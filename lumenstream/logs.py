@@ -1,4 +1,4 @@
-"""Structured logs: one event per line, on stderr, as JSON or for a console. Ledger, partition and offset are bound where known."""
+"""Structured logs: one event per line, on stderr, as JSON or for a console; ledger, partition and offset are bound where known."""
 
 from __future__ import annotations
 
