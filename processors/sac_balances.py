@@ -11,14 +11,13 @@ from collections.abc import Hashable, Iterator
 from typing import Final, NamedTuple, cast
 
 from lumenstream.xdr.rows import Address, Change, ContractDataEntry, Entry, Ledger, ScVal
-from processors import merge, view
+from processors import merge
 from schemas import assets, strkey, toid
 from schemas.families import SAC_BALANCE_CHANGES, SacBalanceChange
 from schemas.parts import Part
 
-# LedgerEntryType, OperationType, ScValType
+# LedgerEntryType, ScValType
 CONTRACT_DATA: Final = 6
-RESTORE_FOOTPRINT: Final = 26
 BOOL: Final = 0
 _I128: Final = 10
 _SYMBOL: Final = 15
@@ -27,7 +26,6 @@ _MAP: Final = 17
 _ADDRESS: Final = 18
 
 PERSISTENT: Final = 1
-TOUCHES_CONTRACT_DATA: Final = frozenset({view.INVOKE_HOST_FUNCTION, RESTORE_FOOTPRINT})
 
 _BALANCE: Final = ScVal(_SYMBOL, "Balance")
 _FIELDS: Final = ((ScVal(_SYMBOL, "amount"), _I128), (ScVal(_SYMBOL, "authorized"), BOOL), (ScVal(_SYMBOL, "clawback"), BOOL))
@@ -60,8 +58,7 @@ class SacBalances:
 
     def _holdings(self, ledger: Ledger) -> Iterator[tuple[Hashable, int, Change]]:
         """Every change of a contract's holding as (contract of the asset and holder, operation id, change)."""
-        sequence = ledger.header.sequence
-        for operation_id, change in contract_data_changes(ledger, sequence):
+        for operation_id, change in contract_data_changes(ledger):
             entry = _entry(change)
             holder = holder_of(entry.key)
             if (
@@ -74,14 +71,17 @@ class SacBalances:
                 yield (entry.contract, holder), operation_id, change
 
 
-def contract_data_changes(ledger: Ledger, sequence: int) -> Iterator[tuple[int, Change]]:
-    """Every (operation id, change) of contract data. Only contract calls and restorations touch it."""
+def contract_data_changes(ledger: Ledger) -> Iterator[tuple[int, Change]]:
+    """Every (operation id, change) of contract data. Changes are sorted by the type of their entry, with contract data, code and
+    time to live at the end, so the last one tells whether an operation has any."""
     for tx in ledger.transactions:
         for index, op in enumerate(tx.operations):
-            if op.type in TOUCHES_CONTRACT_DATA:
-                for change in op.changes:
+            changes = op.changes
+            if changes and changes[-1].type >= CONTRACT_DATA:
+                operation_id = toid.operation_id(toid.transaction_id(ledger.header.sequence, tx.index), index)
+                for change in changes:
                     if change.type == CONTRACT_DATA:
-                        yield toid.operation_id(toid.transaction_id(sequence, tx.index), index), change
+                        yield operation_id, change
 
 
 def holder_of(key: ScVal) -> Address | None:

@@ -24,11 +24,10 @@ _CONTRACT_INSTANCE: Final = 19
 _KEY_CONTRACT_INSTANCE: Final = 20
 
 _ASSET_INFO: Final = ScVal(_VEC, (ScVal(_SYMBOL, "AssetInfo"),))
-_KINDS: Final = (ScVal(_SYMBOL, "AlphaNum4"), ScVal(_SYMBOL, "AlphaNum12"))
+_TYPES: Final = {ScVal(_SYMBOL, "AlphaNum4"): assets.ALPHANUM4, ScVal(_SYMBOL, "AlphaNum12"): assets.ALPHANUM12}
 _CODE: Final = ScVal(_SYMBOL, "asset_code")
 _ISSUER: Final = ScVal(_SYMBOL, "issuer")
 _ISSUER_BYTES: Final = 32
-_SHORT_CODE: Final = 4
 _LONG_CODE: Final = 12
 
 
@@ -43,7 +42,7 @@ class SacInstances:
 
     def process(self, ledger: Ledger) -> Part:
         seen: dict[Address, SacContractRow] = {}
-        for _, change in contract_data_changes(ledger, ledger.header.sequence):
+        for _, change in contract_data_changes(ledger):
             if change.post is None:
                 continue
             entry = cast(ContractDataEntry, change.post.data)
@@ -69,18 +68,18 @@ def _asset_claimed(entry: ContractDataEntry) -> Asset | None:
 
 
 def _asset(info: ScVal) -> Asset | None:
-    """An asset from the form that asset contracts store: [kind, {asset_code, issuer}]."""
+    """An asset from the form that asset contracts store: [type, {asset_code, issuer}], the code padded with zeros."""
     parts = cast(tuple[ScVal, ...], info.value or ()) if info.type == _VEC else ()
-    if len(parts) != 2 or parts[0] not in _KINDS or parts[1].type != _MAP:
+    asset_type = _TYPES.get(parts[0]) if len(parts) == 2 else None
+    if asset_type is None or parts[1].type != _MAP:
         return None
     fields = cast(tuple[tuple[ScVal, ScVal], ...], parts[1].value or ())
     if len(fields) != 2 or fields[0][0] != _CODE or fields[1][0] != _ISSUER:
         return None
-    (_, code), (_, issuer) = fields
-    if code.type != _STRING or issuer.type != _BYTES or not isinstance(code.value, str):
+    (_, padded), (_, issuer) = fields
+    if padded.type != _STRING or issuer.type != _BYTES or not isinstance(padded.value, str):
         return None
-    key = cast(bytes, issuer.value)
-    if not (1 <= len(code.value) <= _LONG_CODE and code.value.isascii() and code.value.isalnum()) or len(key) != _ISSUER_BYTES:
+    code, key = padded.value.rstrip("\0"), cast(bytes, issuer.value)
+    if not (1 <= len(code) <= _LONG_CODE and code.isascii() and code.isalnum()) or len(key) != _ISSUER_BYTES:
         return None
-    width = assets.ALPHANUM4 if len(code.value) <= _SHORT_CODE else assets.ALPHANUM12
-    return Asset(width, code.value, bytes((strkey.ACCOUNT,)) + key)
+    return Asset(asset_type, code, bytes((strkey.ACCOUNT,)) + key)
