@@ -1,0 +1,276 @@
+"""The nine processors on Faust agents: topics `ledgers` and `ledgers.retry` in, `ledger-changes` out, same partition number.
+
+This is the one module that knows Faust, and it uses only what loses nothing: manual acknowledgement of single events, one actor
+per agent, raw bytes, a supervisor that ends the worker, the aiokafka driver. An event is acknowledged after everything it gave
+rise to is delivered, in the order of arrival; a few ledgers are in flight so that processing goes on meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import ssl
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Protocol, cast
+
+import faust
+from faust.exceptions import ProducerSendError
+
+from lumenstream import metrics
+from lumenstream.crashpoint import crashpoint
+from lumenstream.errors import UnreachableError
+from lumenstream.logs import get_logger
+from lumenstream.settings import KafkaSettings, Settings
+from processors.handling import Handling, Outgoing, Source, Status
+from processors.port import Processor
+from schemas.messages import Topic
+
+IN_FLIGHT_LEDGERS: Final = 8  # per agent: sent, and not yet acknowledged
+BUFFERED_MESSAGES: Final = 16  # per agent: read, and not yet processed
+_BATCH_BYTES: Final = 1 << 20
+_LINGER_SECONDS: Final = 0.0
+_HEARTBEAT_SECONDS: Final = 1.0
+_COMMIT_SECONDS: Final = 0.5
+_RETRY_SECONDS: Final = 1.0
+_WATCH_SECONDS: Final = 0.5
+_COLLECT_EVERY_LEDGERS: Final = 64
+_STOP_SECONDS: Final = 5.0
+
+# aiokafka has no types: mypy sees what is declared here.
+KafkaError: type[Exception] = import_module("aiokafka.errors").KafkaError
+
+_log = get_logger("processor")
+
+
+class _Message(Protocol):
+    """What we read of a Faust message."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Any
+
+
+class _Event(Protocol):
+    """What we use of a Faust event."""
+
+    message: _Message
+
+    def ack(self) -> bool: ...
+
+
+class _InFlight(NamedTuple):
+    event: _Event
+    sent: list[tuple[Outgoing, Awaitable[Any] | None]]
+
+
+def create_app(settings: Settings, group: str) -> Any:
+    """A Faust application whose id, and so its consumer group, is `group`."""
+    kafka = settings.kafka
+    credentials = _credentials(kafka)
+    return faust.App(
+        group,
+        broker=[f"aiokafka://{address.strip()}" for address in kafka.bootstrap.split(",")],
+        **({"broker_credentials": credentials} if credentials else {}),
+        key_serializer="raw",
+        value_serializer="raw",
+        agent_supervisor="mode.CrashingSupervisor",
+        store="memory://",
+        datadir=Path(tempfile.gettempdir()) / "lumenstream-faust",
+        web_enabled=False,
+        autodiscover=False,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        stream_wait_empty=False,
+        stream_buffer_maxsize=BUFFERED_MESSAGES,
+        broker_session_timeout=kafka.session_timeout_seconds,
+        broker_heartbeat_interval=min(_HEARTBEAT_SECONDS, kafka.session_timeout_seconds / 3),
+        broker_rebalance_timeout=kafka.session_timeout_seconds,
+        broker_request_timeout=max(kafka.request_timeout_seconds, kafka.session_timeout_seconds) + 1,
+        broker_commit_interval=_COMMIT_SECONDS,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=kafka.max_message_bytes,
+        producer_max_request_size=kafka.max_message_bytes,
+        producer_max_batch_size=_BATCH_BYTES,
+        producer_linger=_LINGER_SECONDS,
+        producer_compression_type="lz4",
+        producer_request_timeout=kafka.request_timeout_seconds,
+        producer_acks=-1,
+    )
+
+
+def _credentials(kafka: KafkaSettings) -> Any:
+    encrypted = kafka.security_protocol in ("SSL", "SASL_SSL")
+    context = ssl.create_default_context(cafile=kafka.ssl_ca_location or None) if encrypted else None
+    if kafka.sasl_mechanism:
+        return faust.SASLCredentials(
+            username=kafka.sasl_username,
+            password=kafka.sasl_password.get_secret_value(),
+            mechanism=kafka.sasl_mechanism,
+            ssl_context=context,
+        )
+    return faust.SSLCredentials(context) if context else None
+
+
+class Agents:
+    """The agents of one worker process."""
+
+    def __init__(self, settings: Settings, group: str, processors: list[Processor], status: Status) -> None:
+        self._settings = settings
+        self._status = status
+        self._handling = Handling(settings, len(processors), status)
+        self._acknowledged = 0
+        self._per_ledger = len(processors)
+        self._failure: BaseException | None = None
+        self._ended = asyncio.Event()
+        self._app = create_app(settings, group)
+        topics = [settings.kafka.topic(topic) for topic in (Topic.LEDGERS, Topic.LEDGERS_RETRY)]
+        channel = self._app.topic(*topics, key_serializer="raw", value_serializer="raw", key_type=bytes, value_type=bytes)
+        for processor in processors:
+            self._app.agent(channel, name=processor.name, concurrency=1)(self._agent(processor))
+
+    def end(self) -> None:
+        """Ask for a stop; from the event loop only."""
+        self._ended.set()
+
+    async def run(self) -> None:
+        """Until `end`, or until anything fails that cannot be retried, which is raised."""
+        await self._app.start()
+        self._status.started = True
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        try:
+            while not self._ended.is_set():
+                if self._app.crashed:
+                    raise self._app.crash_reason or UnreachableError("the Faust application crashed")
+                self._status.assigned = len(self._app.consumer.assignment())
+                metrics.ASSIGNED_PARTITIONS.set(self._status.assigned)
+                try:
+                    await asyncio.wait_for(self._ended.wait(), _WATCH_SECONDS)
+                except TimeoutError:
+                    continue
+        finally:
+            gc.enable()
+            self._status.started = False
+            await self._stop()
+        if self._failure is not None:
+            raise self._failure
+
+    async def _stop(self) -> None:
+        try:
+            await asyncio.wait_for(self._app.stop(), _STOP_SECONDS)
+        except TimeoutError:
+            _log.warning("the Faust application did not stop in time", seconds=_STOP_SECONDS)
+
+    def _agent(self, processor: Processor) -> Callable[[Any], Awaitable[None]]:
+        async def process(stream: Any) -> None:
+            waiting: asyncio.Queue[_InFlight] = asyncio.Queue(IN_FLIGHT_LEDGERS)
+            acknowledging = asyncio.create_task(self._acknowledge(processor, waiting))
+            acknowledging.add_done_callback(self._note_end)
+            try:
+                async for event in cast(AsyncIterator[_Event], stream.noack().events()):
+                    outgoing = self._handling.handle(processor, _source(event))
+                    crashpoint("worker.before_send")
+                    sent = [(message, await self._send(message)) for message in outgoing]
+                    crashpoint("worker.after_send")
+                    await waiting.put(_InFlight(event, sent))
+                    await asyncio.sleep(0)  # keeps the agents in step, so that a decoded ledger is soon let go
+            finally:
+                acknowledging.cancel()
+
+        process.__name__ = processor.name
+        return process
+
+    async def _acknowledge(self, processor: Processor, waiting: asyncio.Queue[_InFlight]) -> None:
+        """Wait for deliveries in order of arrival, then acknowledge."""
+        while True:
+            event, sent = await waiting.get()
+            for message, delivery in sent:
+                await self._delivered(message, delivery)
+            crashpoint("worker.before_ack")
+            event.ack()
+            if len(sent) == 1:
+                metrics.PARTS_SENT.labels(processor.name).inc()
+                metrics.PART_BYTES.labels(processor.name).inc(len(sent[0][0].value))
+            metrics.PROCESSED_LEDGER.set(self._status.ledger)
+            self._acknowledged += 1
+            if self._acknowledged % (_COLLECT_EVERY_LEDGERS * self._per_ledger) == 0:
+                gc.collect()
+
+    async def _send(self, message: Outgoing) -> Awaitable[Any] | None:
+        """Hand a message to the producer; None when that failed, which `_delivered` mends."""
+        try:
+            producer = await self._app.maybe_start_producer()
+            return cast(
+                Awaitable[Any],
+                await producer.send(message.topic, message.key, message.value, message.partition, None, message.headers),
+            )
+        except (KafkaError, ProducerSendError) as error:
+            self._note_problem(message, error)
+            return None
+
+    async def _delivered(self, message: Outgoing, delivery: Awaitable[Any] | None) -> None:
+        """Wait for the delivery, sending again until it succeeds."""
+        while True:
+            if delivery is not None:
+                try:
+                    await delivery
+                    if not self._status.unreadable:
+                        self._status.problem = ""
+                    return
+                except (KafkaError, ProducerSendError) as error:
+                    self._note_problem(message, error)
+            await asyncio.sleep(_RETRY_SECONDS)
+            delivery = await self._send(message)
+
+    def _note_problem(self, message: Outgoing, error: Exception) -> None:
+        metrics.SERVER_ERRORS.labels("kafka").inc()
+        self._status.problem = f"Kafka does not take messages: {error!r}"
+        _log.warning("delivery failed, sending again", topic=message.topic, partition=message.partition, error=repr(error))
+
+    def _note_end(self, task: asyncio.Task[None]) -> None:
+        """A task that acknowledges only ends by being cancelled; anything else ends the worker."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failure = error
+            self._ended.set()
+
+
+def _source(event: _Event) -> Source:
+    message = event.message
+    headers = message.headers.items() if isinstance(message.headers, dict) else message.headers or ()
+    return Source(message.topic, message.partition, message.offset, message.key, message.value or b"", [*headers])
+
+
+def run_agents(
+    settings: Settings, group: str, processors: list[Processor], status: Status, stop: threading.Event | None = None
+) -> None:
+    """Run a worker's agents in an event loop of their own until SIGTERM, SIGINT or `stop`."""
+
+    async def main() -> None:
+        agents = Agents(settings, group, processors, status)
+        loop = asyncio.get_running_loop()
+        if threading.current_thread() is threading.main_thread():
+            for name in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(name, agents.end)
+        watching = asyncio.create_task(_watch(stop, agents)) if stop is not None else None
+        try:
+            await agents.run()
+        finally:
+            if watching is not None:
+                watching.cancel()
+
+    asyncio.run(main())
+
+
+async def _watch(stop: threading.Event, agents: Agents) -> None:
+    while not await asyncio.to_thread(stop.wait, _WATCH_SECONDS):
+        pass
+    agents.end()
