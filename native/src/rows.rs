@@ -153,6 +153,10 @@ pub struct Builder<'py, 'a> {
     pub assets: Cache<'py, (&'a [u8], &'a [u8; 32])>,
     /// Symbols, short strings and home domains.
     pub symbols: Cache<'py, &'a [u8]>,
+    /// Symbol and string values.
+    pub text_values: Cache<'py, (u8, &'a [u8])>,
+    /// Address values of accounts and contracts.
+    pub address_values: Cache<'py, (u8, &'a [u8; 32])>,
     /// Ledger entries by their XDR: the state before a change is mostly the state after an earlier one.
     pub entries: Cache<'py, &'a [u8]>,
 }
@@ -168,6 +172,8 @@ impl<'py, 'a> Builder<'py, 'a> {
             addresses: Cache::with_capacity(1024),
             assets: Cache::with_capacity(256),
             symbols: Cache::with_capacity(128),
+            text_values: Cache::with_capacity(128),
+            address_values: Cache::with_capacity(512),
             entries: Cache::with_capacity(2048),
         })
     }

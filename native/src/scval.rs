@@ -3,16 +3,35 @@
 use crate::python::{Built, Object, Raised, boolean, bytes, int, shifted, text, tuple, unsigned};
 use crate::rows::{Builder, Row};
 use crate::xdr::{
-    ContractEvent, ContractEventBody, ContractExecutable, SCContractInstance, SCError, SCMapEntry, SCVal, TransactionEvent,
+    ContractEvent, ContractEventBody, ContractExecutable, PublicKey, SCAddress, SCContractInstance, SCError, SCMapEntry, SCVal,
+    TransactionEvent,
 };
 
 /// Strings up to this length are looked up among those already seen: asset names and the like repeat.
 const CACHED_STRING_BYTES: usize = 64;
 
+/// What keeps the cached kinds of value apart.
+const STRING: u8 = 14;
+const SYMBOL: u8 = 15;
+const ACCOUNT: u8 = 0;
+const CONTRACT: u8 = 1;
+
 impl<'py, 'a> Builder<'py, 'a> {
     pub fn scval(&self, value: &SCVal<'a>) -> Built<'py> {
-        let content = self.scval_content(value)?;
-        self.row(Row::ScVal, [int(self.py, value.discriminant())?, content])
+        let row = || {
+            let content = self.scval_content(value)?;
+            self.row(Row::ScVal, [int(self.py, value.discriminant())?, content])
+        };
+        // Names of events, assets and parties: the same few values again and again.
+        match value {
+            SCVal::Symbol(data) => self.text_values.get((SYMBOL, data), row),
+            SCVal::String(data) if data.len() <= CACHED_STRING_BYTES => self.text_values.get((STRING, data), row),
+            SCVal::Address(SCAddress::Account(PublicKey::PublicKeyTypeEd25519(key))) => {
+                self.address_values.get((ACCOUNT, key), row)
+            }
+            SCVal::Address(SCAddress::Contract(id)) => self.address_values.get((CONTRACT, id), row),
+            _ => row(),
+        }
     }
 
     pub fn scvals(&self, values: &[SCVal<'a>]) -> Built<'py> {
