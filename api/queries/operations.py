@@ -38,7 +38,8 @@ async def listed(database: Database, page: Page, selected: frozenset[str]) -> Se
     """A page of all operations."""
     values: dict[str, Any] = {"fetch": page.fetch}
     conditions = timed_beyond(page, "o.ledger_created_at", ("o.id",), values)
-    statement = f"SELECT {projection(COLUMNS, selected, 'o')} FROM operations o {where(conditions)} {order(('o.id',), page)} LIMIT %(fetch)s"
+    fields = projection(COLUMNS, selected, "o")
+    statement = f"SELECT {fields} FROM operations o {where(conditions)} {order(('o.id',), page)} LIMIT %(fetch)s"
     return await database.fetch("operations", statement, values, OperationRow._make)
 
 
