@@ -51,6 +51,7 @@ class Source:
     last: int
     environment: Mapping[str, str] = field(default_factory=dict)
     passphrase: str = ""
+    first: int = GENESIS_SEQUENCE + 1
     pace: float = 0.02
 
     def paced(self, seconds: float) -> Source:
@@ -73,9 +74,10 @@ def sandbox_source(seed: int, ledgers: int) -> Source:
     return Source("sandbox", GENESIS_SEQUENCE + ledgers, environment)
 
 
-def files_source(path: Path, last: int, network: str = "pubnet") -> Source:
+def files_source(path: Path, first: int, last: int, network: str = "pubnet") -> Source:
     """A folder of ledgers."""
-    return Source(network, last, {"LUMENSTREAM_PRODUCER__SOURCE": "files", "LUMENSTREAM_PRODUCER__PATH": str(path)})
+    environment = {"LUMENSTREAM_PRODUCER__SOURCE": "files", "LUMENSTREAM_PRODUCER__PATH": str(path)}
+    return Source(network, last, environment, first=first)
 
 
 class Role:

@@ -1,0 +1,96 @@
+"""Two of a role: workers share the partitions, sinks take turns. One of them is killed."""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+import psycopg
+import pytest
+
+from lumenstream.errors import ExitCode
+from tests.chaos.conftest import Baseline, MakePipeline
+from tests.chaos.pipeline import PARTITIONS, Pipeline, Source
+
+pytestmark = pytest.mark.timeout(300)
+
+PACE_SECONDS: Final = 0.3
+TURN_SECONDS: Final = 30.0
+IS_LEADER: Final = "lumenstream_sink_is_leader"
+ASSIGNED: Final = "lumenstream_assigned_partitions"
+SINKS: Final = ("sink", "sink-2")
+
+
+def leaders(pipeline: Pipeline) -> list[str]:
+    """Names of the sinks that hold the writer's lock."""
+    return [name for name in SINKS if pipeline.roles[name].running and pipeline.roles[name].metric(IS_LEADER) == 1]
+
+
+def start_two_sinks(pipeline: Pipeline) -> str:
+    """Both at once, as far as processes can; returns the one that won."""
+    pipeline.start("publisher")
+    for name in SINKS:
+        pipeline.spawn(name)
+    pipeline.spawn("worker")
+    pipeline.wait_ready(*SINKS)
+    pipeline.wait(lambda: len(leaders(pipeline)) == 1, TURN_SECONDS, "one leading sink")
+    return leaders(pipeline)[0]
+
+
+def test_one_of_two_workers_is_killed(
+    make_pipeline: MakePipeline, source: Source, baseline: Baseline, dice: random.Random
+) -> None:
+    pipeline = make_pipeline(source=source.paced(PACE_SECONDS))
+    workers = ["worker", "worker-2"]
+    for name in ("sink", *workers):
+        pipeline.spawn(name)
+    pipeline.start("publisher")
+
+    def shared() -> bool:
+        counts = [pipeline.roles[name].metric(ASSIGNED) for name in workers]
+        return all(counts) and sum(counts) == PARTITIONS
+
+    pipeline.wait(shared, TURN_SECONDS, "partitions shared between the workers")
+    pipeline.spawn("producer")
+    pipeline.wait_for_cursor(dice.randint(source.first, source.first + 4))
+    pipeline.kill(dice.choice(workers))
+    pipeline.wait_for_end()
+    baseline.check(pipeline)
+
+
+def test_standby_takes_over(make_pipeline: MakePipeline, source: Source, baseline: Baseline, dice: random.Random) -> None:
+    pipeline = make_pipeline(source=source.paced(PACE_SECONDS))
+    leader = start_two_sinks(pipeline)
+    standby = next(name for name in SINKS if name != leader)
+    pipeline.spawn("producer")
+    pipeline.wait_for_cursor(dice.randint(source.first, source.first + 4))
+    pipeline.kill(leader)
+    pipeline.wait(lambda: leaders(pipeline) == [standby], TURN_SECONDS, "the standby's lead")
+    pipeline.wait_for_end()
+    baseline.check(pipeline)
+
+
+def test_leader_loses_its_lock(make_pipeline: MakePipeline, source: Source, baseline: Baseline, dice: random.Random) -> None:
+    """The lock's session ends while the leader lives: whoever gets it goes on, and an ousted leader ends as fenced."""
+    pipeline = make_pipeline(source=source.paced(PACE_SECONDS))
+    leader = start_two_sinks(pipeline)
+    pipeline.spawn("producer")
+    pipeline.wait_for_cursor(dice.randint(source.first, source.first + 4))
+    with psycopg.connect(pipeline.database_url, autocommit=True) as admin:
+        ended = admin.execute(
+            "select pg_terminate_backend(a.pid) from pg_stat_activity a join pg_locks l using (pid) "
+            "where l.locktype = 'advisory' and l.granted and a.datname = current_database() "
+            "and a.application_name = 'lumenstream-sink-lock'"
+        ).fetchall()
+    assert ended == [(True,)]
+    former = pipeline.roles[leader]
+
+    def settled() -> bool:
+        return (former.running and leaders(pipeline) == [leader]) or not former.running
+
+    pipeline.wait(settled, TURN_SECONDS, "one leading sink")
+    if not former.running:
+        assert former.exit_code() == ExitCode.FENCED
+        former.killed = True  # as it should be
+    pipeline.wait_for_end()
+    baseline.check(pipeline)

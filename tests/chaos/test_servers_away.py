@@ -1,0 +1,167 @@
+"""Broker and database killed, restarted, unreachable, or cut off in the middle of a statement: a wait, and nothing else."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Final
+
+import psycopg
+import pytest
+
+from tests.chaos.conftest import Baseline, MakePipeline
+from tests.chaos.pipeline import Pipeline, Role, Source
+from tests.chaos.wire import Cut, StatementProxy, port_of, through
+from tests.plugins.chaos import seeds
+from tests.plugins.proxy import TcpProxy
+from tests.plugins.servers import migrate_template
+from tests.servers.cache import Unavailable
+from tests.servers.choose import with_database
+from tests.servers.kafka import KafkaServer
+from tests.servers.timescale import TimescaleServer
+
+pytestmark = pytest.mark.timeout(300)
+
+PACE_SECONDS: Final = 0.3
+SHORT_OUTAGE_SECONDS: Final = 8.0
+LONG_OUTAGE_SECONDS: Final = 30.0
+NOTICE_SECONDS: Final = 30.0
+BACK_SECONDS: Final = 150.0
+SERVER_ERRORS: Final = "lumenstream_server_errors_total"
+
+
+@pytest.fixture(scope="module")
+def away_kafka() -> Iterator[tuple[KafkaServer, TcpProxy]]:
+    """An Apache Kafka of this module's own whose clients all go through a proxy."""
+    server = KafkaServer()
+    with TcpProxy(server.port) as proxy:
+        server = KafkaServer(advertised_port=proxy.port)
+        proxy.target_port = server.port
+        try:
+            server.start()
+        except Unavailable as error:
+            pytest.skip(f"no Kafka to kill: {error}")
+        yield server, proxy
+        server.close()
+
+
+@pytest.fixture
+def outage_seconds(pytestconfig: pytest.Config) -> float:
+    """Half a minute, as production would see it, when there are many seeds; shorter in the suite."""
+    return LONG_OUTAGE_SECONDS if len(seeds(pytestconfig)) > 1 else SHORT_OUTAGE_SECONDS
+
+
+def says_so(role: Role) -> bool:
+    """A role that misses a server counts it and is not healthy."""
+    return role.metric(SERVER_ERRORS) > 0 and role.health()["code"] == 503
+
+
+def outage(pipeline: Pipeline, seconds: float) -> None:
+    """Let the outage last; no role may end because of it."""
+    started = time.monotonic()
+    pipeline.wait(lambda: time.monotonic() - started > seconds, seconds + 1, "end of the outage")
+    ended = [name for name, role in pipeline.roles.items() if not role.running and role.exit_code() != 0]
+    assert not ended, f"{ended} did not wait\n{pipeline.report()}"
+
+
+def run_until_middle(pipeline: Pipeline, dice: random.Random) -> None:
+    """Start every role and let a few ledgers through."""
+    pipeline.start_all()
+    pipeline.wait_for_cursor(dice.randint(pipeline.source.first, pipeline.source.first + 3))
+
+
+def test_broker_killed(
+    away_kafka: tuple[KafkaServer, TcpProxy],
+    make_pipeline: MakePipeline,
+    source: Source,
+    baseline: Baseline,
+    dice: random.Random,
+) -> None:
+    server, proxy = away_kafka
+    pipeline = make_pipeline(bootstrap=proxy.address, source=source.paced(PACE_SECONDS))
+    run_until_middle(pipeline, dice)
+    server.kill()
+    server.start()
+    pipeline.wait_for_end(BACK_SECONDS)
+    baseline.check(pipeline)
+
+
+def test_broker_unreachable(
+    away_kafka: tuple[KafkaServer, TcpProxy],
+    make_pipeline: MakePipeline,
+    source: Source,
+    baseline: Baseline,
+    dice: random.Random,
+    outage_seconds: float,
+) -> None:
+    _, proxy = away_kafka
+    pipeline = make_pipeline(bootstrap=proxy.address, source=source.paced(PACE_SECONDS))
+    run_until_middle(pipeline, dice)
+    proxy.cut()
+    try:
+        sink = pipeline.roles["sink"]
+        pipeline.wait(partial(says_so, sink), NOTICE_SECONDS, "metric and /health of the sink")
+        outage(pipeline, outage_seconds)
+    finally:
+        proxy.restore()
+    pipeline.wait_for_end(BACK_SECONDS)
+    pipeline.wait(lambda: sink.answers("/health"), NOTICE_SECONDS, "healthy sink")
+    baseline.check(pipeline)
+
+
+def test_database_killed(
+    own_database: TimescaleServer, make_pipeline: MakePipeline, source: Source, baseline: Baseline, dice: random.Random
+) -> None:
+    with psycopg.connect(own_database.url, autocommit=True) as admin:
+        admin.execute("create database killed")
+    url = with_database(own_database.url, "killed")
+    migrate_template(url)
+    pipeline = make_pipeline(database_url=url, source=source.paced(PACE_SECONDS))
+    run_until_middle(pipeline, dice)
+    own_database.kill()
+    own_database.start()
+    pipeline.wait_for_end(BACK_SECONDS)
+    baseline.check(pipeline)
+
+
+def test_database_unreachable(
+    make_pipeline: MakePipeline,
+    tcp_proxy: Callable[[int], TcpProxy],
+    database_url: str,
+    source: Source,
+    baseline: Baseline,
+    dice: random.Random,
+    outage_seconds: float,
+) -> None:
+    proxy = tcp_proxy(port_of(database_url))
+    behind = {"LUMENSTREAM_DATABASE__URL": through(database_url, proxy.port)}
+    pipeline = make_pipeline(source=source.paced(PACE_SECONDS), environment=behind)
+    run_until_middle(pipeline, dice)
+    proxy.cut()
+    sink, publisher = pipeline.roles["sink"], pipeline.roles["publisher"]
+    for role in (sink, publisher):
+        pipeline.wait(partial(says_so, role), NOTICE_SECONDS, f"metric and /health of {role.name}")
+    outage(pipeline, outage_seconds)
+    proxy.restore()
+    pipeline.wait_for_end(BACK_SECONDS)
+    pipeline.wait(lambda: sink.answers("/health") and publisher.answers("/health"), NOTICE_SECONDS, "healthy roles")
+    baseline.check(pipeline)
+
+
+@pytest.mark.parametrize("cut", list(Cut))
+def test_connection_cut(
+    cut: Cut, make_pipeline: MakePipeline, database_url: str, source: Source, baseline: Baseline, dice: random.Random
+) -> None:
+    """The sink does not hear what became of its transaction, and must find out."""
+    ledgers = source.last - source.first + 1
+    with StatementProxy(port_of(database_url), cut, dice.randint(1, ledgers)) as proxy:
+        pipeline = make_pipeline()
+        pipeline.start("publisher")
+        pipeline.spawn("worker")
+        pipeline.spawn("sink", environment={"LUMENSTREAM_DATABASE__URL": through(database_url, proxy.port)})
+        pipeline.spawn("producer")
+        pipeline.wait_for_end()
+        assert proxy.done.is_set(), "the connection was never cut"
+        baseline.check(pipeline)
