@@ -91,7 +91,7 @@ class ProcessSettings(_Section):
     processors: Annotated[tuple[str, ...], NoDecode] = Field((), description="names, comma separated; empty: all")
     workers: int = Field(1, ge=1, le=64)
     from_ledger: int | None = Field(None, ge=1)
-    http_port: int = Field(8012, ge=0, le=65535, description="first port; worker n listens on this + n")
+    http_port: int = Field(8020, ge=0, le=65535, description="first port; worker n listens on this + n")
 
     @field_validator("processors", mode="before")
     @classmethod
@@ -149,7 +149,12 @@ class Settings(BaseSettings):
     """The whole tree. Build it with `load_settings`, which turns mistakes into one clear line."""
 
     model_config = SettingsConfigDict(
-        env_prefix="LUMENSTREAM_", env_nested_delimiter="__", env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True
+        env_prefix="LUMENSTREAM_",
+        env_nested_delimiter="__",
+        env_file=".env",
+        env_file_encoding="utf-8",
+        extra="ignore",
+        frozen=True,
     )
 
     network: NetworkSettings = NetworkSettings()

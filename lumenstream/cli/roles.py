@@ -96,7 +96,7 @@ def process(
     from_ledger: Annotated[
         int | None, typer.Option("--from", min=1, help="where a new consumer group starts (default: oldest kept)")
     ] = None,
-    port: Annotated[int | None, typer.Option("--port", help="worker n listens on this + n (default: 8012)")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="worker n listens on this + n (default: 8020)")] = None,
 ) -> None:
     """Turn ledgers into parts: every processor of the set is one Faust agent. Start more workers to scale.
 

@@ -50,12 +50,14 @@ class Roles:
         self._children = {
             role: ChildProcess(f"the {role}", command(_COMMANDS[role], environment, self.logs[role])) for role in START_ORDER
         }
+        self._started: list[str] = []
         self._finished: set[str] = set()
 
     def start(self, interrupted: threading.Event) -> None:
         """Start all, each after the one before answers. RoleEndedError with its log when one does not come up."""
         for role in START_ORDER:
             self._children[role].start()
+            self._started.append(role)
             if role == "publisher":
                 self._wait(role, "/ready", interrupted)
         for role in START_ORDER:
@@ -63,7 +65,8 @@ class Roles:
 
     def check(self) -> None:
         """RoleEndedError when a role has ended; a producer whose source is exhausted may end with exit code 0."""
-        for role, child in self._children.items():
+        for role in self._started:
+            child = self._children[role]
             if role in self._finished or child.running:
                 continue
             code = child.wait(0)

@@ -1,0 +1,248 @@
+"""The command line: help of every command, one clear line and an exit code for every error, where settings come from."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from lumenstream.bench import BENCHMARKS
+from lumenstream.cli.main import build, main
+from lumenstream.cli.options import GLOBAL_OPTIONS
+from lumenstream.errors import ExitCode
+
+COMMANDS = (
+    *("demo", "up", "migrate", "topics", "doctor"),
+    *("produce", "process", "sink", "publish", "serve"),
+    *("status", "config", "bench", "decode", "derive", "sandbox"),
+)
+NOWHERE = "127.0.0.1:9"  # the discard port: nothing answers
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty working directory without settings in the environment."""
+    for name in [name for name in os.environ if name.startswith("LUMENSTREAM_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+
+
+def run(*arguments: str, environment: Mapping[str, str] | None = None) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of the program, in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (environment or {}).items():
+            patch.setenv(name, value)
+        runner = CliRunner()
+        with runner.isolation() as (out, error, _):
+            code: object = 0
+            try:
+                main(list(arguments))
+            except SystemExit as ended:
+                code = ended.code
+            sys.stdout.flush()
+            sys.stderr.flush()
+            return int(str(code or 0)), out.getvalue().decode(), error.getvalue().decode()
+
+
+def config(*arguments: str, environment: Mapping[str, str] | None = None) -> dict[str, dict[str, dict[str, object]]]:
+    code, out, error = run("config", "--json", *arguments, environment=environment)
+    assert code == 0, error
+    tree: dict[str, dict[str, dict[str, object]]] = json.loads(out)
+    return tree
+
+
+def test_every_documented_command_is_there(elsewhere: Path) -> None:
+    group = typer.main.get_command(build())
+    assert sorted(getattr(group, "commands")) == sorted(COMMANDS)  # noqa: B009 (a group, typed as a command)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_teaches_with_an_example(elsewhere: Path, command: str) -> None:
+    code, out, _ = run(command, "--help")
+    assert code == 0
+    assert "Example: " in out and f"lumenstream {command}" in out
+    assert all(option.flag in out for option in GLOBAL_OPTIONS)
+
+
+def test_help_of_the_program_names_every_command_and_imports_no_room(elsewhere: Path) -> None:
+    code = (
+        "import sys\nfrom lumenstream.cli.main import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "rooms = {'producers', 'processors', 'sinks', 'api', 'sandbox', 'migrations', 'faust', 'confluent_kafka', 'psycopg'}\n"
+        "print(sorted(rooms & set(sys.modules)), file=sys.stderr)\n"
+    )
+    repository = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True, timeout=60)
+    assert all(f" {command} " in done.stdout for command in COMMANDS)
+    assert done.stderr.strip() == "[]"
+
+
+def test_version(elsewhere: Path) -> None:
+    assert run("--version")[:2] == (0, "lumenstream 0.1.0\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "suggestion"),
+    [
+        (("produce", "--sourc", "files"), "--source"),
+        (("prodce",), "produce"),
+        (("produce", "--source", "cloud"), "sandbox"),
+        (("decode",), "Missing argument"),
+    ],
+)
+def test_a_mistake_in_the_command_line_is_exit_code_2_with_a_suggestion(
+    elsewhere: Path, arguments: tuple[str, ...], suggestion: str
+) -> None:
+    code, _, error = run(*arguments)
+    assert code == ExitCode.USAGE
+    assert suggestion in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (("migrate", "--database-url", f"postgresql://u:secret@{NOWHERE}/x"), ExitCode.UNREACHABLE, "does not answer"),
+        (("serve", "--database-url", f"postgresql://u:secret@{NOWHERE}/x"), ExitCode.UNREACHABLE, "does not answer"),
+        (("up", "--database-url", f"postgresql://u:secret@{NOWHERE}/x"), ExitCode.UNREACHABLE, "does not answer"),
+        (("publish", "--from", "5"), ExitCode.CONFIGURATION, "both ends"),
+        (("decode", "missing.xdr"), ExitCode.CONFIGURATION, "does not exist"),
+        (("decode", "damaged.xdr"), ExitCode.INTEGRITY, "damaged.xdr"),
+        (("decode", "--part", "damaged.xdr"), ExitCode.INTEGRITY, "not a part"),
+        (("derive", "damaged.xdr", "--network", "moon"), ExitCode.CONFIGURATION, "no known passphrase"),
+        (("bench", "nothing"), ExitCode.CONFIGURATION, next(iter(BENCHMARKS))),
+        (("demo", "--network", "pubnet"), ExitCode.CONFIGURATION, "--ledgers"),
+        (("demo", "--ledgers", "nowhere"), ExitCode.CONFIGURATION, "nowhere does not exist"),
+        (("demo", "--once", "--rpc-url", "http://127.0.0.1:9"), ExitCode.CONFIGURATION, "--once needs an end"),
+        (("demo", "--once", "--data-dir", "here"), ExitCode.CONFIGURATION, "starts from nothing"),
+    ],
+)
+def test_an_error_is_one_line_with_a_hint_and_its_exit_code(
+    elsewhere: Path, arguments: tuple[str, ...], code: ExitCode, text: str
+) -> None:
+    (elsewhere / "damaged.xdr").write_bytes(b"\x00\x00\x00\x01 not a ledger")
+    found, _, error = run(*arguments)
+    assert found == code
+    line = error.strip().splitlines()[-1]
+    assert line.startswith("error: ") and text in line and line.endswith(")")
+    assert "secret" not in error and "Traceback" not in error
+
+
+def test_an_unexpected_exception_is_exit_code_1_with_a_traceback(elsewhere: Path) -> None:
+    code = (
+        "from lumenstream import masking\nfrom lumenstream.cli.main import main\n"
+        "def broken(*_):\n    raise RuntimeError('a defect')\n"
+        "masking.leaves = broken\nmain(['config'])\n"
+    )
+    repository = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == ExitCode.UNEXPECTED
+    assert "Traceback" in done.stderr and "RuntimeError: a defect" in done.stderr
+
+
+def test_flag_wins_over_environment_over_file_over_default(elsewhere: Path) -> None:
+    assert config()["kafka"]["bootstrap"] == {"value": "127.0.0.1:9092", "origin": "default"}
+    (elsewhere / ".env").write_text(
+        "LUMENSTREAM_KAFKA__BOOTSTRAP=from-file:1\nLUMENSTREAM_KAFKA__PARTITIONS=7\n", encoding="utf-8"
+    )
+    assert config()["kafka"]["bootstrap"] == {"value": "from-file:1", "origin": ".env"}
+    environment = {"LUMENSTREAM_KAFKA__BOOTSTRAP": "from-environment:2"}
+    assert config(environment=environment)["kafka"]["bootstrap"] == {"value": "from-environment:2", "origin": "environment"}
+    tree = config("--kafka-bootstrap", "from-flag:3", environment=environment)
+    assert tree["kafka"]["bootstrap"] == {"value": "from-flag:3", "origin": "flag"}
+    assert tree["kafka"]["partitions"] == {"value": 7, "origin": ".env"}  # the rest of the section stays
+
+
+def test_global_options_stand_before_or_after_the_command(elsewhere: Path) -> None:
+    code, out, _ = run("--network", "testnet", "config", "--json", "--topic-prefix", "x.")
+    tree = json.loads(out)
+    assert code == 0
+    assert tree["network"]["name"]["value"] == "testnet"
+    assert tree["kafka"]["topic_prefix"]["value"] == "x."
+
+
+def test_lists_come_from_the_environment_as_text(elsewhere: Path) -> None:
+    tree = config(environment={"LUMENSTREAM_PROCESS__PROCESSORS": "participants, accounts"})
+    assert tree["process"]["processors"]["value"] == "participants,accounts"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "text"),
+    [
+        ("LUMENSTREAM_KAFKA__PARTITIONS", "0", "LUMENSTREAM_KAFKA__PARTITIONS"),
+        ("LUMENSTREAM_KAFKA", "{", "kafka"),
+        ("LUMENSTREAM_SINK__NO_SUCH_SETTING", "1", "no_such_setting"),
+    ],
+)
+def test_a_wrong_setting_is_named(elsewhere: Path, variable: str, value: str, text: str) -> None:
+    code, _, error = run("config", environment={variable: value})
+    assert code == ExitCode.CONFIGURATION
+    assert text.lower() in error.lower()
+
+
+def test_config_masks_every_secret(elsewhere: Path) -> None:
+    secrets = {
+        "LUMENSTREAM_DATABASE__URL": "postgresql://user:hunter2@host/db?sslpassword=hunter2",
+        "LUMENSTREAM_KAFKA__SASL_PASSWORD": "hunter2",
+        "LUMENSTREAM_PRODUCER__RPC_URL": "https://user:hunter2@rpc.example/path?apikey=hunter2",
+    }
+    for arguments in (("config",), ("config", "--json"), ("config", "--describe")):
+        code, out, _ = run(*arguments, environment=secrets)
+        assert code == 0
+        assert "hunter2" not in out
+        assert "user:********@host/db" in out and "rpc.example/path" in out
+    words = {"LUMENSTREAM_DATABASE__URL": "host=h password='hunter2 x' dbname=d"}
+    assert config(environment=words)["database"]["url"]["value"] == "host=h password=******** dbname=d"
+
+
+def test_sandbox_saves_ledgers_that_decode_and_derive_read(elsewhere: Path) -> None:
+    code, out, error = run("sandbox", "--out", "ledgers", "--ledgers", "3", "--seed", "7")
+    assert code == 0, error
+    listed = [json.loads(line) for line in out.splitlines()]
+    assert [row["sequence"] for row in listed] == [2, 3, 4]
+    assert sorted(path.name for path in Path("ledgers").iterdir()) == [f"ledger-{n}.xdr.gz" for n in (2, 3, 4)]
+
+    again = run("sandbox", "--ledgers", "2", "--seed", "7", "--from", "3")[1]
+    assert [json.loads(line) for line in again.splitlines()] == listed[1:]
+
+    code, out, error = run("decode", "ledgers", "--index", "1")
+    assert code == 0, error
+    ledgers = [json.loads(line) for line in out.splitlines()]
+    assert [ledger["header"]["sequence"] for ledger in ledgers] == [3]
+
+    code, out, error = run("derive", "ledgers/ledger-3.xdr.gz", "--processors", "participants")
+    assert code == 0, error
+    assert out.splitlines() and all(json.loads(line) for line in out.splitlines())
+
+    code, _, error = run("decode", "ledgers", "--index", "99")
+    assert code == ExitCode.CONFIGURATION and "no ledger at index 99" in error
+
+
+def test_a_part_is_shown_with_names_and_addresses(elsewhere: Path) -> None:
+    from schemas import families, parts, strkey
+
+    address = bytes([strkey.ACCOUNT]) + bytes(32)
+    part = parts.Part()
+    part.add(families.TRANSACTIONS_ACCOUNTS, [families.TransactionAccountRow(4096, address)])
+    Path("part").write_bytes(parts.encode(part))
+    code, out, error = run("decode", "--part", "part")
+    assert code == 0, error
+    assert json.loads(out) == {"transactions_accounts": [{"tx_to_id": 4096, "account_id": strkey.encode(address)}]}
+
+
+def test_doctor_says_what_fails_and_how_to_mend_it(elsewhere: Path) -> None:
+    arguments = ("--database-url", f"postgresql://u:secret@{NOWHERE}/x", "--kafka-bootstrap", NOWHERE)
+    code, out, _ = run("doctor", *arguments, "--json", environment={"LUMENSTREAM_KAFKA__REQUEST_TIMEOUT_SECONDS": "1"})
+    results = {row["name"]: row for row in json.loads(out)}
+    assert code == ExitCode.FAILED
+    assert results["python"]["level"] == "ok"
+    assert results["kafka"]["level"] == results["database"]["level"] == "fail"
+    assert results["database"]["mend"] and "secret" not in out
