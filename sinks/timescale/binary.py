@@ -7,6 +7,8 @@ that turns values into wire fields (4-byte length, then the value; length -1 for
 from __future__ import annotations
 
 import struct
+import sys
+from array import array
 from collections.abc import Iterable, Sequence
 from itertools import chain, repeat
 from typing import Final, Protocol
@@ -34,6 +36,7 @@ _BOOL_OID: Final = 16
 _INT8_OID: Final = 20
 _TEXT_OID: Final = 25
 _UUID_OID: Final = 2950
+_EIGHT: Final = int.from_bytes((8).to_bytes(4, "big"), sys.byteorder)
 _JSONB_VERSION: Final = b"\1"
 
 Field = bytes
@@ -77,6 +80,17 @@ def int64s(values: Iterable[int]) -> list[Field]:
 
 def bools(values: Iterable[bool]) -> list[Field]:
     return [FIELD_TRUE if value else FIELD_FALSE for value in values]
+
+
+def amounts(values: Iterable[int | None]) -> list[Field]:
+    """Integers of any size as decimal text."""
+    pack = _LENGTH.pack
+    return [NULL if value is None else pack(len(digits := b"%d" % value)) + digits for value in values]
+
+
+def texts(values: Iterable[str | None]) -> list[Field]:
+    pack = _LENGTH.pack
+    return [NULL if value is None else pack(len(data := value.encode())) + data for value in values]
 
 
 def raws(values: Iterable[bytes | None]) -> list[Field]:
@@ -143,7 +157,15 @@ def _array(element_oid: int, fields: Sequence[Field]) -> bytes:
 
 
 def int8_array(values: Iterable[int]) -> Int8Array:
-    return Int8Array(_array(_INT8_OID, int64s(values)))
+    """Without an object for each value: elements are three 4-byte words, the length and both halves of the value."""
+    numbers = array("q", values)
+    if sys.byteorder == "little":
+        numbers.byteswap()
+    halves = memoryview(numbers).cast("B").cast("I")
+    words = array("I", [_EIGHT]) * (3 * len(numbers))
+    words[1::3] = array("I", halves[0::2].tobytes())
+    words[2::3] = array("I", halves[1::2].tobytes())
+    return Int8Array(_ARRAY.pack(1, 0, _INT8_OID, len(numbers), 1) + words.tobytes())
 
 
 def bytea_array(values: Iterable[bytes]) -> ByteaArray:
@@ -155,7 +177,7 @@ def uuid_array(values: Iterable[bytes]) -> UuidArray:
 
 
 def text_array(values: Iterable[str]) -> TextArray:
-    return TextArray(_array(_TEXT_OID, [text(value) for value in values]))
+    return TextArray(_array(_TEXT_OID, texts(values)))
 
 
 def bool_array(values: Iterable[bool]) -> BoolArray:

@@ -13,8 +13,7 @@ from lumenstream.errors import IntegrityError, UnreachableError
 from lumenstream.logs import get_logger
 from lumenstream.metrics import SERVER_ERRORS, SINK_PAUSED_PARTITIONS
 from lumenstream.settings import KafkaSettings
-from schemas.messages import MessageError
-from sinks.timescale.headers import part_headers
+from schemas.messages import MessageError, PartHeaders
 from sinks.timescale.reorder import Arrival
 
 MAX_BATCH: Final = 200
@@ -162,7 +161,7 @@ def _arrival(message: Message) -> Arrival:
     if partition is None or offset is None:
         raise IntegrityError(f"a message of {message.topic()} without partition or offset")
     try:
-        headers = part_headers(kafka.headers_of(message))
+        headers = PartHeaders.from_kafka(kafka.headers_of(message))
     except MessageError as error:
         raise IntegrityError(f"{message.topic()} [{partition}] offset {offset} is not a part: {error}") from error
     kind, milliseconds = message.timestamp()

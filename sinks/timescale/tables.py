@@ -15,7 +15,14 @@ import orjson
 
 from lumenstream.errors import IntegrityError
 from schemas import families, parts, strkey
-from schemas.families import LedgerRow, SacBalanceChange, SacContractRow, TrustlineAssetRow
+from schemas.families import (
+    AccountBalanceChange,
+    LedgerRow,
+    SacBalanceChange,
+    SacContractRow,
+    TrustlineAssetRow,
+    TrustlineBalanceChange,
+)
 from schemas.participation import union_accounts
 from schemas.state_changes import Category
 from sinks.timescale import binary
@@ -73,6 +80,7 @@ HISTORY: Final = {
         "key_value",
     ),
 }
+STORED_BYTES: Final = 33
 _CONSTANT_COLUMNS: Final = 3  # of state_changes: close time, ledger, category
 _ENCODERS_BY_COLUMN: Final = HISTORY["state_changes"][_CONSTANT_COLUMNS:]
 _WITH_COMPANION: Final = {"account_id": "account_muxed_id", "signer_account_id": "signer_payload"}
@@ -96,8 +104,8 @@ class LedgerRows:
     hashes: set[bytes]  # outer and inner transaction hashes
     assets: list[TrustlineAssetRow] = field(default_factory=list)
     contracts: list[SacContractRow] = field(default_factory=list)
-    trustlines: list[families.TrustlineBalanceChange] = field(default_factory=list)
-    accounts: list[families.AccountBalanceChange] = field(default_factory=list)
+    trustlines: list[TrustlineBalanceChange] = field(default_factory=list)
+    accounts: list[AccountBalanceChange] = field(default_factory=list)
     sac_balances: list[SacBalanceChange] = field(default_factory=list)
 
     @property
@@ -139,11 +147,11 @@ class LedgerEncoder:
             header,
             history,
             {row[1] for row in transactions} | {row[2] for row in transactions if row[2] is not None},
-            [TrustlineAssetRow(*row) for row in rows.get(families.TRUSTLINE_ASSETS.name, [])],
-            [SacContractRow(*row) for row in rows.get(families.SAC_CONTRACTS.name, [])],
-            [families.TrustlineBalanceChange(*row) for row in rows.get(families.TRUSTLINE_CHANGES.name, [])],
-            [families.AccountBalanceChange(*row) for row in rows.get(families.ACCOUNT_CHANGES.name, [])],
-            [SacBalanceChange(*row) for row in rows.get(families.SAC_BALANCE_CHANGES.name, [])],
+            list(map(TrustlineAssetRow._make, rows.get(families.TRUSTLINE_ASSETS.name, []))),
+            list(map(SacContractRow._make, rows.get(families.SAC_CONTRACTS.name, []))),
+            list(map(TrustlineBalanceChange._make, rows.get(families.TRUSTLINE_CHANGES.name, []))),
+            list(map(AccountBalanceChange._make, rows.get(families.ACCOUNT_CHANGES.name, []))),
+            list(map(SacBalanceChange._make, rows.get(families.SAC_BALANCE_CHANGES.name, []))),
         )
 
     def _transactions(self, rows: Sequence[parts.Row], both: Field) -> bytes:
@@ -157,8 +165,8 @@ class LedgerEncoder:
             binary.int64s(fees),
             self._words.fields(codes),
             binary.bools(bumps),
-            _texts(envelopes),
-            _texts(metas),
+            binary.texts(envelopes),
+            binary.texts(metas),
         ]
         return binary.rows(columns, binary.field_count(len(HISTORY["transactions"])) + both)
 
@@ -169,7 +177,7 @@ class LedgerEncoder:
         columns = [
             binary.int64s(ids),
             self._words.fields(types),
-            [NULL if not xdr else binary.raw(xdr) for xdr in xdrs],
+            binary.raws([xdr or None for xdr in xdrs]),
             self._words.fields(codes),
             binary.bools(successes),
         ]
@@ -224,10 +232,10 @@ class LedgerEncoder:
         if name in _LIMITS:
             return _nullable(binary.int64)
         if name in _TEXTS:
-            return _texts
+            return binary.texts
         match name:
             case "amount":
-                return _nullable(_amount)
+                return binary.amounts
             case "key_value":
                 return _nullable(_json)
             case "account_id":
@@ -272,18 +280,10 @@ def _nullable(encode: Callable[[Any], Field]) -> Encoder:
     return lambda column: [NULL if value is None else encode(value) for value in column]
 
 
-def _texts(column: Column) -> Iterable[Field]:
-    return [NULL if value is None else binary.text(value) for value in column]
-
-
-def _amount(value: int) -> Field:
-    return binary.raw(b"%d" % value)
-
-
 def _json(value: dict[str, Any]) -> Field:
     return binary.jsonb(orjson.dumps(value))
 
 
 def account_key(address: bytes) -> bytes:
     """The 33 bytes by which balance tables know an account."""
-    return strkey.storage_form(address).account_id
+    return address if len(address) == STORED_BYTES else strkey.storage_form(address).account_id

@@ -83,12 +83,12 @@ class Writer:
         last = ledgers[-1].header
         changed = {p: offset for p, offset in offsets.items() if self._stored_offsets.get(p) != offset}
         with self._transaction():
-            locked = self._begin(cursor)
-            written = balances.insert_parents(self._connection, ledgers)
+            written, locked = self._begin(cursor, ledgers)
             written |= {table: self._copy(table, [rows.history[table] for rows in ledgers]) for table in HISTORY}
-            self._unlock(locked, ledgers)
-            written |= balances.apply(self._connection, ledgers)
-            self._finish(ledgers, changed)
+            with self._connection.pipeline():
+                self._unlock(locked, ledgers)
+                written |= balances.apply(self._connection, ledgers)
+                self._finish(ledgers, changed)
             if not compare_and_swap_cursor(self._connection, Cursor.LATEST, cursor, last.sequence):
                 raise _fenced(cursor, "another value")
             crashpoint("sink.before_commit")
@@ -105,16 +105,17 @@ class Writer:
                 self._connection.rollback()
             raise
 
-    def _begin(self, cursor: int) -> set[str]:
-        """Lock the cursor row, and read which transactions hold a channel account."""
+    def _begin(self, cursor: int, ledgers: Sequence[LedgerRows]) -> tuple[dict[str, int], set[str]]:
+        """Lock the cursor row, read which transactions hold a channel account, and write what later rows refer to."""
         connection = self._connection
         with connection.pipeline():
             value = connection.execute("select value from ingest_store where key = %s for update", (Cursor.LATEST,))
             hashes = connection.execute("select locked_tx_hash from channel_accounts where locked_tx_hash is not null")
+            written = balances.insert_parents(connection, ledgers)
         row = value.fetchone()
         if (int(row[0]) if row else 0) != cursor:
             raise _fenced(cursor, row[0] if row else "no value")
-        return {locked for (locked,) in hashes}
+        return written, {locked for (locked,) in hashes}
 
     def _copy(self, table: str, chunks: Iterable[tuple[bytes, int]]) -> int:
         data = b"".join([COPY_HEADER, *(rows for rows, _ in chunks), COPY_TRAILER])
@@ -137,16 +138,15 @@ class Writer:
 
     def _finish(self, ledgers: Sequence[LedgerRows], offsets: Mapping[int, int]) -> None:
         connection = self._connection
-        with connection.pipeline():
-            for rows in ledgers:
-                connection.execute(_INSERT_LEDGER, _ledger_values(rows))
-            if offsets:
-                connection.execute(_UPSERT_OFFSETS, (self._topic, list(offsets), list(offsets.values())))
-            connection.execute(
-                "insert into ingest_store (key, value) values (%s, %s) on conflict do nothing",
-                (Cursor.OLDEST, str(ledgers[0].header.sequence)),
-            )
-            connection.execute("select pg_notify(%s, %s)", (NOTIFY_CHANNEL, str(ledgers[-1].header.sequence)))
+        for rows in ledgers:
+            connection.execute(_INSERT_LEDGER, _ledger_values(rows))
+        if offsets:
+            connection.execute(_UPSERT_OFFSETS, (self._topic, list(offsets), list(offsets.values())))
+        connection.execute(
+            "insert into ingest_store (key, value) values (%s, %s) on conflict do nothing",
+            (Cursor.OLDEST, str(ledgers[0].header.sequence)),
+        )
+        connection.execute("select pg_notify(%s, %s)", (NOTIFY_CHANNEL, str(ledgers[-1].header.sequence)))
 
 
 def read_state(connection: Connection, topic: str) -> tuple[int, str, dict[int, int]]:
