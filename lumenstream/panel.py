@@ -34,7 +34,7 @@ def _rate(stage: Stage) -> str:
 def _style(stage: Stage) -> str:
     if not stage.up:
         return "red"
-    return "yellow" if stage.errors or (stage.lag or 0) > _LAG_SHOWN_YELLOW or stage.note else ""
+    return "yellow" if stage.errors or (stage.lag or 0) > _LAG_SHOWN_YELLOW else ""
 
 
 def render(snapshot: Snapshot, title: str, notes: Sequence[str] = ()) -> Group:
@@ -80,7 +80,8 @@ def line(snapshot: Snapshot) -> str:
     for stage in snapshot.stages:
         what = "down" if not stage.up else _number(stage.ledger) or "up"
         rate = f" {stage.rate:.1f}/s" if stage.up and stage.rate else ""
-        stages.append(f"{stage.name} {what}{rate}{' (' + stage.note + ')' if stage.note else ''}")
+        memory = f" {stage.memory_bytes // _MEBIBYTE} MiB" if stage.memory_bytes and stage.ledger is None else ""
+        stages.append(f"{stage.name} {what}{rate}{memory}")
     return f"lag {snapshot.lag} | " + " | ".join(stages) + f" | errors {snapshot.errors}"
 
 

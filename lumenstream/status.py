@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
@@ -199,17 +199,23 @@ class _History:
 
 
 class Monitor:
-    """Takes snapshots of the same endpoints again and again. `extra` adds rows that have no metrics page, such as servers."""
+    """Takes snapshots of the same endpoints again and again.
+
+    `extra` adds rows that have no metrics page, such as servers; `finished` names roles whose work is done, whose last row stays.
+    """
 
     def __init__(
         self,
         targets: Iterable[Endpoint],
         database: DatabaseSettings | None = None,
-        extra: Callable[[], list[Stage]] | None = None,
+        extra: Callable[[], list[Stage]] = list,
+        finished: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self.targets = tuple(targets)
         self._database = database
         self._extra = extra
+        self._finished = finished
+        self._last: dict[str, Stage] = {}
         self._histories: dict[str, _History] = {}
 
     def sample(self, settle_seconds: float = 0.0) -> Snapshot:
@@ -232,15 +238,21 @@ class Monitor:
             pages = list(pool.map(scrape, self.targets))
         now = time.monotonic()
         stages, close_time = [], 0.0
+        finished = self._finished()
         for target, page in zip(self.targets, pages, strict=True):
+            if target.kind in finished:
+                last = self._last.get(target.role, Stage(target.role, up=True))
+                stages.append(_replace(last, rate=None, note="finished"))
+                continue
             if page is None:
                 stages.append(Stage(target.role, up=False, note="does not answer"))
                 continue
             stage = stage_of(target, page)
             rate = self._histories.setdefault(target.role, _History()).rate(now, stage.count)
             stages.append(_replace(stage, rate=rate))
+            self._last[target.role] = stage
             close_time = max(close_time, page.highest("lumenstream_cursor_close_time_seconds"))
-        return stages + (self._extra() if self._extra else []), close_time
+        return stages + self._extra(), close_time
 
 
 def _replace(stage: Stage, **changes: Any) -> Stage:

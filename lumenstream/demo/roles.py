@@ -78,9 +78,10 @@ class Roles:
                 hint="everything was stopped",
             )
 
-    @property
-    def source_exhausted(self) -> bool:
-        return "producer" in self._finished
+    def finished(self) -> frozenset[str]:
+        """The roles whose work is done: a producer whose source is exhausted."""
+        self.check()
+        return frozenset(self._finished)
 
     def stop(self) -> None:
         """Stop in the order of the data's way, so that what is under way still arrives."""
@@ -93,8 +94,7 @@ class Roles:
         while url is not None and not answers(url + page):
             if interrupted.is_set():
                 raise Interrupted
-            self.check()
-            if self.source_exhausted and role == "producer":
+            if role in self.finished():
                 return
             if time.monotonic() > deadline:
                 tail = self._children[role].log_tail()

@@ -108,7 +108,7 @@ def _run(options: DemoOptions, logs: Path, stop: threading.Event, stack: ExitSta
     except Interrupted:
         return None
     limits = Limits(broker, options)
-    monitor = Monitor(roles.endpoints, database=settings.database, extra=limits.stage)
+    monitor = Monitor(roles.endpoints, database=settings.database, extra=limits.stage, finished=roles.finished)
 
     def check(snapshot: Snapshot) -> None:
         roles.check()

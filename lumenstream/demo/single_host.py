@@ -32,7 +32,7 @@ def run(settings: Settings, log_directory: Path | None, *, plain: bool) -> None:
             roles.start(stop)
         except Interrupted:
             return
-        monitor = Monitor(roles.endpoints, database=settings.database)
+        monitor = Monitor(roles.endpoints, database=settings.database, finished=roles.finished)
 
         def check(snapshot: Snapshot) -> None:
             roles.check()
