@@ -33,7 +33,15 @@ from schemas.messages import PartHeaders, PartKind, partition_of
 from schemas.parts import SCHEMA_VERSION, Part, encode
 from schemas.participation import union_accounts
 from schemas.processors import PROCESSORS
-from schemas.state_changes import AccountChange, BalanceChange, MetadataChange, Reason, SignerChange, ThresholdChange, TrustlineChange
+from schemas.state_changes import (
+    AccountChange,
+    BalanceChange,
+    MetadataChange,
+    Reason,
+    SignerChange,
+    ThresholdChange,
+    TrustlineChange,
+)
 
 NETWORK = NetworkSettings(name="sandbox")
 NETWORK_ID = NETWORK.network_id().hex()
@@ -201,7 +209,7 @@ class World:
                 self.topic,
                 value=encode(ledger.parts[name]) if value is None else value,
                 key=str(ledger.sequence).encode(),
-                headers=ledger.headers(name, **other).to_kafka(),
+                headers=dict(ledger.headers(name, **other).to_kafka()),
                 partition=partition_of(ledger.sequence, 1, PARTITIONS),
             )
         assert producer.flush(30) == 0
