@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from lumenstream.errors import ExitCode
+from schemas.messages import Topic
 from tests.chaos.conftest import Baseline, MakePipeline
 from tests.chaos.pipeline import PARTITIONS, Pipeline, Source
 
@@ -18,6 +19,7 @@ PACE_SECONDS: Final = 0.3
 TURN_SECONDS: Final = 30.0
 IS_LEADER: Final = "lumenstream_sink_is_leader"
 ASSIGNED: Final = "lumenstream_assigned_partitions"
+WORKER_TOPICS: Final = (Topic.LEDGERS, Topic.LEDGERS_RETRY)
 SINKS: Final = ("sink", "sink-2")
 
 
@@ -48,7 +50,7 @@ def test_one_of_two_workers_is_killed(
 
     def shared() -> bool:
         counts = [pipeline.roles[name].metric(ASSIGNED) for name in workers]
-        return all(counts) and sum(counts) == PARTITIONS
+        return all(counts) and sum(counts) == len(WORKER_TOPICS) * PARTITIONS
 
     pipeline.wait(shared, TURN_SECONDS, "partitions shared between the workers")
     pipeline.spawn("producer")
