@@ -22,6 +22,7 @@ from lumenstream.settings import DatabaseSettings
 
 _log = logs.get_logger("api")
 _APPLICATION: Final = "lumenstream-api"
+_CONNECTION_LOST: Final = frozenset({"connection_error", "connection_closed", "admin_shutdown"})
 
 Row = TypeVar("Row")
 Values = Mapping[str, Any]
@@ -61,9 +62,10 @@ class Database:
             try:
                 found = await self._run(statement, values)
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-                if isinstance(error, psycopg.errors.QueryCanceled):
+                reason = database.error_class(error)
+                if reason not in _CONNECTION_LOST:
                     raise
-                _log.warning("a read is repeated on a new connection", query=name, reason=database.error_class(error))
+                _log.warning("a read is repeated on a new connection", query=name, reason=reason)
                 metrics.SERVER_ERRORS.labels("database").inc()
                 await self._pool.check()
                 found = await self._run(statement, values)

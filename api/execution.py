@@ -94,7 +94,8 @@ class Executor:
         return Answer(OK, orjson.dumps(body))
 
     async def _execute(self, request: Request, request_id: str) -> ExecutionResult:
-        document = self._document(request.query)
+        known = self._known(request.query)
+        document = known or self._parsed(request.query)
         operation = get_operation_ast(document, request.operation_name)
         if operation is None:
             message = "operationName must name one of the operations" if request.operation_name else "operationName is required"
@@ -102,6 +103,8 @@ class Executor:
         if request.read_only and operation.operation is not OperationType.QUERY:
             error = GraphQLError("GET is for queries: use POST")
             raise _Refused(METHOD_NOT_ALLOWED, Code.GRAPHQL_VALIDATION_FAILED, [error])
+        if known is None:
+            self._validate(request.query, document)
         self._check_variables(operation, request.variables)
         limits.check(self._schema, operation, _fragments(document), request.variables, self._settings)
         context = Context(self._database, self._settings, self._network_id, Loaders(self._database), request_id)
@@ -114,23 +117,27 @@ class Executor:
         )
         return await result if isawaitable(result) else result
 
-    def _document(self, text: str) -> DocumentNode:
-        """The parsed and valid document of a query text."""
+    def _known(self, text: str) -> DocumentNode | None:
+        """The document of a query text that was valid before."""
         known = self._documents.get(text)
         if known is not None:
             self._documents.move_to_end(text)
-            return known
+        return known
+
+    def _parsed(self, text: str) -> DocumentNode:
         try:
-            document = parse(text, max_tokens=self._settings.max_tokens)
+            return parse(text, max_tokens=self._settings.max_tokens)
         except GraphQLSyntaxError as error:
             raise _Refused(UNPROCESSABLE, Code.GRAPHQL_PARSE_FAILED, [error]) from error
+
+    def _validate(self, text: str, document: DocumentNode) -> None:
+        """Remember the document if it is valid."""
         errors = validate(self._schema, document, self._rules, max_errors=MAX_VALIDATION_ERRORS)
         if errors:
             raise _Refused(UNPROCESSABLE, Code.GRAPHQL_VALIDATION_FAILED, errors)
         self._documents[text] = document
         if len(self._documents) > DOCUMENTS:
             self._documents.popitem(last=False)
-        return document
 
     def _check_variables(self, operation: OperationDefinitionNode, variables: dict[str, Any]) -> None:
         found = get_variable_values(self._schema, operation.variable_definitions or (), variables)

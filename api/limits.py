@@ -63,7 +63,7 @@ def check(
     settings: ApiSettings,
 ) -> None:
     """QUERY_TOO_DEEP or COMPLEXITY_LIMIT_EXCEEDED when the operation goes beyond. The document must be valid."""
-    cost = _Weigher(schema, operation, fragments, variables, settings).total()
+    cost = weigh(schema, operation, fragments, variables, settings)
     if cost.depth > settings.max_depth:
         raise ClientError(
             Code.QUERY_TOO_DEEP, f"operation has depth {cost.depth}, which exceeds the limit of {settings.max_depth}"
@@ -71,6 +71,17 @@ def check(
     if cost.complexity > MAX_COMPLEXITY:
         message = f"operation has complexity {cost.complexity}, which exceeds the limit of {MAX_COMPLEXITY}"
         raise ClientError(Code.COMPLEXITY_LIMIT_EXCEEDED, message)
+
+
+def weigh(
+    schema: GraphQLSchema,
+    operation: OperationDefinitionNode,
+    fragments: Mapping[str, FragmentDefinitionNode],
+    variables: Mapping[str, Any],
+    settings: ApiSettings,
+) -> Cost:
+    """What the operation costs. The document must be valid: a spread that leads to itself would never end."""
+    return _Weigher(schema, operation, fragments, variables, settings).total()
 
 
 class _Weigher:

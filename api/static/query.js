@@ -10,7 +10,10 @@ const queryBox = byId("query"), variablesBox = byId("variables"), statusBox = by
 const EXAMPLES = [
   ["Latest transactions", `query Latest($last: Int, $before: String) {
   transactions(last: $last, before: $before) {
-    edges { node { hash ledgerNumber ledgerCreatedAt resultCode feeCharged operations(first: 3) { edges { node { operationType } } } } }
+    edges { node {
+      hash ledgerNumber ledgerCreatedAt resultCode feeCharged
+      operations(first: 3) { edges { node { operationType } } }
+    } }
     pageInfo { startCursor hasPreviousPage }
   }
 }`, () => ({ last: 5 })],
@@ -19,7 +22,10 @@ const EXAMPLES = [
     hash innerHash isFeeBump ledgerNumber ledgerCreatedAt feeCharged resultCode
     accounts { address }
     operations { edges { node { idString operationType successful resultCode } } }
-    stateChanges { edges { node { type reason account { address } ... on StandardBalanceChange { tokenId amount } } } }
+    stateChanges { edges { node {
+      type reason account { address }
+      ... on StandardBalanceChange { tokenId amount }
+    } } }
   }
 }`, (sample) => ({ hash: sample.hash })],
   ["History of an account", `query History($address: String!, $first: Int, $after: String) {
@@ -39,7 +45,10 @@ const EXAMPLES = [
   ["Payments of an account", `query Payments($address: String!) {
   accountByAddress(address: $address) {
     stateChanges(filter: { category: "BALANCE" }, last: 10) {
-      edges { node { reason ledgerCreatedAt ... on StandardBalanceChange { tokenId amount toMuxedId } } }
+      edges { node {
+        reason ledgerCreatedAt
+        ... on StandardBalanceChange { tokenId amount toMuxedId }
+      } }
     }
   }
 }`, (sample) => ({ address: sample.address })],
@@ -269,7 +278,8 @@ async function loadSchema() {
     const { data, errors } = JSON.parse(text);
     if (errors) throw new Error("the server does not show its schema");
     const roots = [data.__schema.queryType, data.__schema.mutationType].filter(Boolean).map((root) => root.name);
-    const types = data.__schema.types.filter((type) => !type.name.startsWith("__") && !["String", "Int", "Boolean", "Float", "ID"].includes(type.name));
+    const plain = ["String", "Int", "Boolean", "Float", "ID"];
+    const types = data.__schema.types.filter((type) => !type.name.startsWith("__") && !plain.includes(type.name));
     types.sort((a, b) => roots.includes(b.name) - roots.includes(a.name) || a.name.localeCompare(b.name));
     place.replaceChildren(...types.map(typeEntry));
     place.firstElementChild.open = true;
@@ -287,11 +297,16 @@ function narrow() {
 
 // --- around ----------------------------------------------------------------------------------------------------------
 
+function duration(seconds) {
+  const [size, unit] = [[86400, "d"], [3600, "h"], [60, "min"]].find(([least]) => seconds >= 2 * least) || [1, "s"];
+  return `${Math.round(seconds / size)} ${unit}`;
+}
+
 async function showHealth() {
   const place = byId("health");
   try {
     const body = await (await fetch("/health")).json();
-    const lag = body.lag_seconds === undefined ? "" : `, closed ${Math.round(body.lag_seconds).toLocaleString()} s ago`;
+    const lag = body.lag_seconds === undefined ? "" : `, closed ${duration(body.lag_seconds)} ago`;
     place.textContent = body.status === "ok" ? `ledger ${body.backend_latest_ledger}${lag}` : body.error;
     place.classList.toggle("bad", body.status !== "ok");
   } catch {

@@ -7,6 +7,7 @@ is a fee bump. All categories of state changes happen in the last ledger.
 from __future__ import annotations
 
 import hashlib
+import secrets
 import threading
 import time
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ from api.server import create_app
 from lumenstream.embedded.processes import free_port
 from lumenstream.settings import DatabaseSettings, Settings, load_settings
 from schemas import assets, strkey, toid
+from tests.plugins.servers import create_database, drop_database
+from tests.servers.choose import with_database
 
 FIRST_LEDGER = 1000
 LEDGERS = 6
@@ -161,7 +164,8 @@ def fill_balances(connection: psycopg.Connection[Any]) -> None:
 
 def settings_for(url: str, **api: Any) -> Settings:
     flags = {f"api__{name}": value for name, value in api.items()}
-    return load_settings(**flags).model_copy(update={"database": DatabaseSettings.model_validate({"url": url})})
+    database = DatabaseSettings.model_validate({"url": url, "connect_timeout_seconds": 2})
+    return load_settings(**flags).model_copy(update={"database": database})
 
 
 class Api:
@@ -207,8 +211,24 @@ def serving(url: str, **api: Any) -> Iterator[Api]:
         thread.join(START_S)
 
 
+@pytest.fixture(scope="module")
+def api(admin_url: str, template_database: str) -> Iterator[Api]:
+    """The API on the world, shared by the tests of a module, which only read."""
+    name = f"ls_{secrets.token_hex(6)}"
+    url = with_database(admin_url, name)
+    with psycopg.connect(admin_url, autocommit=True) as admin:
+        create_database(admin, name, template_database)
+    with psycopg.connect(url) as connection:
+        fill(connection)
+    with serving(url) as served:
+        yield served
+    with psycopg.connect(admin_url, autocommit=True) as admin:
+        drop_database(admin, name)
+
+
 @pytest.fixture
-def api(database_url: str) -> Iterator[Api]:
+def own_api(database_url: str) -> Iterator[Api]:
+    """The API on a world of the test's own."""
     with psycopg.connect(database_url) as connection:
         fill(connection)
     with serving(database_url) as served:
