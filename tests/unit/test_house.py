@@ -1,0 +1,231 @@
+"""The house: what is committed parses, agrees with the code, and names neither a machine nor a registry."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client import Counter, Gauge, Histogram
+
+from lumenstream import metrics, status
+from lumenstream.errors import ExitCode
+from lumenstream.masking import leaves
+from lumenstream.settings import Settings
+
+REPOSITORY = Path(__file__).parents[2]
+ROOMS = ("schemas", "lumenstream", "producers", "processors", "sinks", "api", "sandbox", "migrations")
+LOCKS = ("requirements.lock", "requirements-dev.lock")
+# Metrics that prometheus_client and Prometheus itself provide.
+FOREIGN_METRICS = {"up", "process_resident_memory_bytes", "process_cpu_seconds_total"}
+BINARY = {".gz", ".zst", ".png", ".ico", ".whl", ".woff2"}
+
+
+def tracked() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    return [REPOSITORY / name for name in listed.stdout.decode().split("\0") if name and (REPOSITORY / name).is_file()]
+
+
+def pyproject() -> dict[str, Any]:
+    return tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def metric_names() -> set[str]:
+    """Every sample name that `lumenstream.metrics` can give."""
+    names: set[str] = set()
+    for metric in vars(metrics).values():
+        if isinstance(metric, (Counter, Gauge, Histogram)):
+            for family in metric.describe():
+                if isinstance(metric, Counter):
+                    names.add(f"{family.name}_total")
+                elif isinstance(metric, Histogram):
+                    names |= {f"{family.name}_{suffix}" for suffix in ("bucket", "sum", "count")}
+                else:
+                    names.add(family.name)
+    return names
+
+
+def names_in(expression: str) -> set[str]:
+    """Metric names in a PromQL expression."""
+    without_labels = re.sub(r"\{[^}]*\}|\[[^\]]*\]|\b(?:by|without)\s*\([^)]*\)", "", expression)
+    return {name for name in re.findall(r"\b[a-z_:][a-z0-9_:]*\b(?!\s*\()", without_labels) if name not in {"or", "and", "by"}}
+
+
+def expressions() -> Iterator[tuple[str, str]]:
+    rules = yaml.safe_load((REPOSITORY / "ops/prometheus/alerts.yml").read_text(encoding="utf-8"))
+    for group in rules["groups"]:
+        for rule in group["rules"]:
+            yield f"alert {rule['alert']}", rule["expr"]
+    for path in sorted((REPOSITORY / "ops/grafana/dashboards").glob("*.json")):
+        for panel in json.loads(path.read_text(encoding="utf-8"))["panels"]:
+            for target in panel["targets"]:
+                yield f"{path.name}: {panel['title']}", target["expr"]
+
+
+def test_every_metric_in_alerts_and_dashboards_exists() -> None:
+    known = metric_names() | FOREIGN_METRICS
+    found = list(expressions())
+    assert len(found) > 20
+    unknown = {where: names_in(expression) - known for where, expression in found}
+    assert {where: names for where, names in unknown.items() if names} == {}
+
+
+def test_every_metric_the_status_reads_exists() -> None:
+    read = set(re.findall(r'"((?:lumenstream|process)_[a-z_]+)"', Path(status.__file__).read_text(encoding="utf-8")))
+    assert read
+    assert read - metric_names() - FOREIGN_METRICS == set()
+
+
+def test_every_alert_has_a_place_in_the_runbook() -> None:
+    runbook = (REPOSITORY / "docs/operations.md").read_text(encoding="utf-8")
+    alerts = [where.removeprefix("alert ") for where, _ in expressions() if where.startswith("alert ")]
+    assert [alert for alert in alerts if alert not in runbook] == []
+
+
+def test_operations_document_lists_every_setting_and_exit_code() -> None:
+    text = (REPOSITORY / "docs/operations.md").read_text(encoding="utf-8")
+    assert [leaf.variable for leaf in leaves(Settings(), {}) if f"`{leaf.variable}`" not in text] == []
+    assert [code.name for code in ExitCode if f"| {int(code)} | {code.name} |" not in text] == []
+
+
+def test_compose_file_has_every_role_with_health_check_and_limit() -> None:
+    compose = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8"))
+    services = compose["services"]
+    roles = {"producer", "worker", "sink", "publisher", "api"}
+    servers = {"kafka", "database", "prometheus", "grafana"}
+    assert services.keys() == roles | servers | {"migrate", "topics"}
+    for name in roles | servers:
+        assert services[name]["healthcheck"]["test"], name
+        assert services[name]["deploy"]["resources"]["limits"]["memory"], name
+    assert services["worker"]["deploy"]["replicas"] > 1
+    for name in roles | {"migrate"}:
+        assert "depends_on" in services[name], name
+
+
+def test_compose_file_holds_no_secret() -> None:
+    text = (REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8")
+    assert "${POSTGRES_PASSWORD:?" in text
+    for line in text.splitlines():
+        if "PASSWORD" in line and ":" in line and not line.lstrip().startswith("#"):
+            assert "${POSTGRES_PASSWORD:?" in line, line
+    example = (REPOSITORY / ".env.example").read_text(encoding="utf-8")
+    assert re.search(r"^POSTGRES_PASSWORD=$", example, re.MULTILINE)
+
+
+def test_ports_of_compose_and_prometheus_are_the_defaults() -> None:
+    settings = Settings()
+    compose = (REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8")
+    scrapes = (REPOSITORY / "ops/prometheus/prometheus.yml").read_text(encoding="utf-8")
+    ports = {
+        "producer": settings.producer.http_port,
+        "worker": settings.process.http_port,
+        "sink": settings.sink.http_port,
+        "publisher": settings.publisher.http_port,
+        "api": settings.api.port,
+    }
+    assert len(set(ports.values())) == len(ports)
+    for role, port in ports.items():
+        assert f"127.0.0.1:{port}/health" in compose, role
+        assert re.search(rf"{role}:{port}|names: \[{role}\], type: A, port: {port}", scrapes), role
+
+
+def test_every_room_is_behind_a_wall() -> None:
+    linter = pyproject()["tool"]["importlinter"]
+    assert set(linter["root_packages"]) == set(ROOMS)
+    guarded = {module for contract in linter["contracts"] for module in contract["source_modules"]}
+    assert set(ROOMS) <= guarded
+    reasons = [contract["name"] for contract in linter["contracts"]]
+    assert len(set(reasons)) == len(reasons) and all("\n" not in reason and len(reason) > 30 for reason in reasons)
+    packages = {path.parent.name for path in REPOSITORY.glob("*/__init__.py")}
+    assert packages - {"tests"} == set(ROOMS)
+
+
+def test_mypy_covers_every_room_and_the_tests() -> None:
+    assert set(pyproject()["tool"]["mypy"]["files"]) == {*ROOMS, "tests"}
+    assert pyproject()["tool"]["mypy"]["strict"] is True
+
+
+def test_lock_files_hold_pins_and_hashes_and_no_url() -> None:
+    for name in LOCKS:
+        text = (REPOSITORY / name).read_text(encoding="utf-8")
+        assert "://" not in text and not re.search(r"^--", text, re.MULTILINE), name
+        pins = re.findall(r"^[a-z0-9][\w.-]*==\S+ \\$", text, re.MULTILINE)
+        assert len(pins) > 50 and text.count("--hash=sha256:") >= len(pins), name
+
+
+def test_lock_files_agree_and_cover_what_is_declared() -> None:
+    runtime, everything = (
+        dict(re.findall(r"^([a-z0-9][\w.-]*)==(\S+)", (REPOSITORY / name).read_text(encoding="utf-8"), re.MULTILINE))
+        for name in LOCKS
+    )
+    assert runtime.items() <= everything.items()
+    project = pyproject()["project"]
+    extras = project["optional-dependencies"]
+
+    def declared(*lists: list[str]) -> set[str]:
+        return {re.split(r"[\[<>=;]", requirement)[0].lower() for requirements in lists for requirement in requirements}
+
+    assert declared(project["dependencies"], extras["demo"], extras["build"]) <= runtime.keys()
+    assert declared(extras["dev"]) <= everything.keys()
+
+
+def test_no_tracked_file_names_a_machine_or_a_registry() -> None:
+    own = Path(__file__)
+    # Put together here, so that this file does not hold what it looks for.
+    forbidden = [
+        re.compile(pattern)
+        for pattern in (
+            r"(?<![\w.])/(?:home|Users|work|root)/\w",
+            "index" + r"-url\s*=",
+            r"https?://[^\s\"'<>]*(?:arti" + r"factory|nexus|devpi|/simple/)",
+            "pypi" + r"\.org|files\.pythonhosted|registry\.npmjs|static\.crates",
+        )
+    ]
+    found = []
+    for path in tracked():
+        if path == own or path.suffix in BINARY:
+            continue
+        text = path.read_text(encoding="utf-8", errors="replace")
+        found += [f"{path.relative_to(REPOSITORY)}: {match.group()}" for pattern in forbidden for match in pattern.finditer(text)]
+    assert found == []
+
+
+def test_nothing_unfinished_is_left_behind() -> None:
+    marks = re.compile("TO" + r"DO\b|FIX" + r"ME\b|XX" + r"X\b|type:" + " ignore")
+    found = [
+        f"{path.relative_to(REPOSITORY)}:{number}"
+        for path in tracked()
+        if path.suffix in {".py", ".rs", ".sql"} and path != Path(__file__)
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if marks.search(line)
+    ]
+    assert found == []
+
+
+def test_make_help_describes_every_target() -> None:
+    done = subprocess.run(
+        ["make", "--no-print-directory"], cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=30
+    )
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    targets = {name for line in re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE) for name in line.split()}
+    wanted = {"demo", "test", "lint", "bench", "chaos", "servers-up", "servers-down", "doctor", "lock", "format", "clean"}
+    assert wanted <= targets
+    assert [target for target in targets if f"make {target} " not in done.stdout] == []
+
+
+def test_relative_links_of_the_documents_lead_somewhere() -> None:
+    broken = [
+        f"{path.relative_to(REPOSITORY)} -> {target}"
+        for path in [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")]
+        for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", path.read_text(encoding="utf-8"))
+        if "://" not in target and not (path.parent / target).exists()
+    ]
+    assert broken == []
