@@ -1,4 +1,7 @@
-"""Structured logs: one event per line, on stderr, as JSON or for a console; ledger, partition and offset are bound where known."""
+"""Structured logs: one event per line, on stderr, as JSON or for a console; ledger, partition and offset are bound where known.
+
+Tracebacks come without local variables, which may hold a password or a whole ledger.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import sys
 from typing import Any
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 
 from lumenstream.settings import LogSettings
 
@@ -23,9 +27,10 @@ def configure(settings: LogSettings, role: str) -> None:
         structlog.processors.StackInfoRenderer(),
     ]
     if settings.format == "json":
-        last: list[Any] = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        tracebacks = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
+        last: list[Any] = [tracebacks, structlog.processors.JSONRenderer()]
     else:
-        last = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        last = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(level),
