@@ -174,7 +174,9 @@ class Pipeline:
                 ends.callback(role.child.kill)
 
     def spawn(self, name: str, *, crashpoint: str = "", environment: Mapping[str, str] | None = None) -> Role:
-        """Start a role and do not wait. `crashpoint` is `name[:n]`."""
+        """Start a role and do not wait; one of that name is killed first. `crashpoint` is `name[:n]`."""
+        if name in self.roles:
+            self.kill(name)
         port = free_port()
         role = name.partition("-")[0]
         command = Command(
@@ -210,11 +212,6 @@ class Pipeline:
         role = self.roles[name]
         role.killed = True
         role.child.kill()
-
-    def restart(self, name: str) -> Role:
-        """SIGKILL if it still runs, then start again without a crash point."""
-        self.kill(name)
-        return self.spawn(name)
 
     def cursor(self, name: str = CURSORS[0]) -> int | None:
         """A cursor's ledger, None while there is none."""

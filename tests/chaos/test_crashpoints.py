@@ -50,7 +50,7 @@ def test_killed_at(crashpoint: str, pipeline: Pipeline, baseline: Baseline, dice
     print(f"{ledgers} ledgers, killed at {crashpoint}:{hit}")
     pipeline.start_all({role: f"{crashpoint}:{hit}"})
     wait_for_crash(pipeline, role)
-    pipeline.restart(role)
+    pipeline.spawn(role)
     pipeline.wait_for_end()
     baseline.check(pipeline)
 
@@ -66,6 +66,6 @@ def test_every_role_is_killed_at_once(pipeline: Pipeline, baseline: Baseline, di
     pipeline.start_all(chosen)
     for role in ("producer", "worker", "sink", "publisher"):
         wait_for_crash(pipeline, role)
-        pipeline.restart(role)
+        pipeline.spawn(role)
     pipeline.wait_for_end()
     baseline.check(pipeline)

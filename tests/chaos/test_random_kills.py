@@ -27,6 +27,6 @@ def test_roles_are_killed_again_and_again(
         time.sleep(dice.uniform(0, LONGEST_PAUSE_SECONDS))
         name = dice.choice(ROLES)
         print(f"killing {name} at ledger {pipeline.cursor()}")
-        pipeline.restart(name)
+        pipeline.spawn(name)
     pipeline.wait_for_end()
     baseline.check(pipeline)
