@@ -57,25 +57,28 @@ def minimum_balance(account: AccountEntry) -> int:
 
 def _ranked(ledger: Ledger) -> Iterator[tuple[Address, int, Change]]:
     """Every change of an account as (account, rank, change), in the order in which the ledger made them."""
-    for tx in ledger.transactions:
-        yield from _of_accounts(tx.fee_changes, _FEE_PHASE | tx.index << _TRANSACTION_SHIFT)
-    for tx in ledger.transactions:
-        rank = _OPERATION_PHASE | tx.index << _TRANSACTION_SHIFT
-        for index, op in enumerate(tx.operations):
-            if op.changes:
-                yield from _of_accounts(op.changes, rank | index)
-    for tx in ledger.transactions:
-        yield from _of_accounts(tx.post_fee_changes, _REFUND_PHASE | tx.index << _TRANSACTION_SHIFT)
+    for rank, changes in _phases(ledger):
+        for change in changes:
+            kind, entry_type, pre, post, _ = change
+            entry = post or pre
+            if entry_type != ACCOUNT or kind == STATE or entry is None:
+                continue
+            if pre is None or post is None or not _only_signers_changed(pre, post):
+                yield cast(AccountEntry, entry.data).account_id, rank, change
 
 
-def _of_accounts(changes: tuple[Change, ...], rank: int) -> Iterator[tuple[Address, int, Change]]:
-    for change in changes:
-        kind, entry_type, pre, post, _ = change
-        entry = post or pre
-        if entry_type != ACCOUNT or kind == STATE or entry is None:
-            continue
-        if pre is None or post is None or not _only_signers_changed(pre, post):
-            yield cast(AccountEntry, entry.data).account_id, rank, change
+def _phases(ledger: Ledger) -> list[tuple[int, tuple[Change, ...]]]:
+    """Fees, operations, refunds: the ledger's changes with their rank."""
+    shifted = [(tx.index << _TRANSACTION_SHIFT, tx) for tx in ledger.transactions]
+    fees = [(_FEE_PHASE | order, tx.fee_changes) for order, tx in shifted]
+    operations = [
+        (_OPERATION_PHASE | order | index, op.changes)
+        for order, tx in shifted
+        for index, op in enumerate(tx.operations)
+        if op.changes
+    ]
+    refunds = [(_REFUND_PHASE | order, tx.post_fee_changes) for order, tx in shifted if tx.post_fee_changes]
+    return fees + operations + refunds
 
 
 def _only_signers_changed(pre: Entry, post: Entry) -> bool:

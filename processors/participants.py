@@ -61,11 +61,11 @@ class Participants:
             succeeded += success
             transactions.append(_transaction_row(tx, to_id, protocol_version))
             everyone = _transaction_participants(tx)
-            for operation_id, op in zip(view.operation_ids(to_id, tx), tx.operations, strict=True):
+            for operation_id, op in view.with_ids(to_id, tx):
                 operations.append(_operation_row(tx, op, operation_id))
-                participants = _operation_participants(tx, op, success)
-                operations_accounts.extend([(operation_id, account) for account in participants])
-                everyone.update(participants)
+                for account in _operation_participants(tx, op, success):
+                    operations_accounts.append((operation_id, account))
+                    everyone[account] = None
             transactions_accounts.extend([(to_id, account) for account in everyone])
         part = Part()
         part.add(LEDGERS, [_ledger_row(ledger, succeeded, len(operations))])
@@ -93,16 +93,9 @@ def _ledger_row(ledger: Ledger, succeeded: int, operations: int) -> LedgerRow:
 
 
 def _transaction_row(tx: Transaction, to_id: int, protocol_version: int) -> TransactionRow:
-    return TransactionRow(
-        to_id=to_id,
-        hash=tx.hash,
-        inner_hash=tx.inner_hash,
-        fee_charged=view.fee_charged(tx, protocol_version),
-        result_code=view.transaction_result(tx),
-        is_fee_bump=tx.fee_source is not None,
-        envelope_xdr=None,
-        meta_xdr=None,
-    )
+    """Envelope and meta are columns of the table that are not filled by default: the raw ledger has them."""
+    fee = view.fee_charged(tx, protocol_version)
+    return TransactionRow(to_id, tx.hash, tx.inner_hash, fee, view.transaction_result(tx), tx.fee_source is not None, None, None)
 
 
 def _operation_row(tx: Transaction, op: Operation, operation_id: int) -> OperationRow:

@@ -128,7 +128,7 @@ _FAILURES: Final[dict[str, str]] = {
 }
 
 # (operation type, inner code) -> name; code 0 is success for every type.
-INNER: Final[dict[tuple[int, int], str]] = {
+INNER: Final[dict[tuple[int | None, int | None], str]] = {
     (number, -at): name
     for number, operation in enumerate(OPERATION_TYPES)
     for at, name in enumerate((SUCCESS, *_FAILURES[operation].split()))

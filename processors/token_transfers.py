@@ -7,7 +7,7 @@ the other side of such a movement gets a row. Spec/processors.md 7.2 and 10.4.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final, cast
 
 from lumenstream.xdr.rows import Address, Ledger, Transaction
@@ -21,6 +21,7 @@ from schemas.parts import Part
 from schemas.state_changes import AccountChange, BalanceChange, Category, IdBase, Reason
 
 _FEE_OPERATION_ID: Final = 0
+_FIRST_ID: Final = IdBase.TOKEN_TRANSFERS + 1
 _NO_ACCOUNTS: Final = frozenset({strkey.LIQUIDITY_POOL, strkey.CLAIMABLE_BALANCE})
 
 _INTO_ESCROW: Final = frozenset({view.CREATE_CLAIMABLE_BALANCE, view.LIQUIDITY_POOL_DEPOSIT})
@@ -57,7 +58,9 @@ class TokenTransfers:
         accounts: list[AccountChange] = []
         for tx in ledger.transactions:
             to_id = toid.transaction_id(ledger.header.sequence, tx.index)
-            balances.extend(self._fee(tx, to_id))
+            fee = self._fee(tx, to_id)
+            if fee is not None:
+                balances.append(fee)
             if view.successful(tx):
                 self._operations(ledger, tx, to_id, balances, accounts)
         part = Part()
@@ -65,35 +68,29 @@ class TokenTransfers:
         part.add(STATE_CHANGES[Category.ACCOUNT], accounts)
         return part
 
-    def _fee(self, tx: Transaction, to_id: int) -> Iterator[BalanceChange]:
+    def _fee(self, tx: Transaction, to_id: int) -> BalanceChange | None:
         """What the transaction cost whoever paid for it; failed ones cost too. No row when it cost nothing."""
         fee = view.fee_taken(tx) - view.fee_refund(tx) if tx.is_soroban else tx.fee_charged
-        if fee:
-            yield BalanceChange(
-                to_id=to_id,
-                operation_id=_FEE_OPERATION_ID,
-                state_change_id=IdBase.TOKEN_TRANSFERS + 1,
-                state_change_reason=_DEBIT if fee > 0 else _CREDIT,  # Q22: a net refund keeps its sign
-                account_id=view.fee_account(tx),
-                token_id=self._native_token,
-                amount=fee,
-            )
+        reason = _DEBIT if fee > 0 else _CREDIT  # Q22: a net refund keeps its sign
+        payer = view.fee_account(tx)
+        return BalanceChange(to_id, _FEE_OPERATION_ID, _FIRST_ID, reason, payer, self._native_token, fee) if fee else None
 
     def _operations(
         self, ledger: Ledger, tx: Transaction, to_id: int, balances: list[BalanceChange], accounts: list[AccountChange]
     ) -> None:
         protocol_version = ledger.header.protocol_version
-        for position, (operation_id, op) in enumerate(zip(view.operation_ids(to_id, tx), tx.operations, strict=True)):
+        for operation_id, op in view.with_ids(to_id, tx):
             if not token_events.may_move(op, protocol_version):
                 continue
             source = g_form(op.source or tx.source)
             state_change_id: int = IdBase.TOKEN_TRANSFERS
-            for event in token_events.events_of(Context(self._network_id, protocol_version, tx, position, op, source)):
+            for event in token_events.events_of(
+                Context(self._network_id, protocol_version, tx, operation_id - to_id - 1, op, source)
+            ):
                 for reason, account, value in _facts(event, op.type, source):
                     state_change_id += 1
                     if isinstance(value, int):
-                        change = (to_id, operation_id, state_change_id, reason, account, event.token, value)
-                        balances.append(BalanceChange(*change))
+                        balances.append(BalanceChange(to_id, operation_id, state_change_id, reason, account, event.token, value))
                     elif reason is _CREATE:
                         accounts.append(AccountChange(to_id, operation_id, state_change_id, reason, account, value, None))
                     else:

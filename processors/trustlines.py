@@ -7,8 +7,7 @@ Spec/processors.md 2.6 and 5.2; tables `trustline_balances` and `trustline_asset
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
-from functools import lru_cache
+from collections.abc import Iterator
 from typing import Final, cast
 
 from lumenstream.xdr.rows import Address, Asset, Change, Entry, Ledger, TrustLineEntry
@@ -18,7 +17,6 @@ from schemas.families import TRUSTLINE_ASSETS, TRUSTLINE_CHANGES, TrustlineAsset
 from schemas.parts import Part
 
 _MAX_CODE: Final = 12
-_CACHE_ASSETS: Final = 1 << 16
 
 
 class Trustlines:
@@ -31,52 +29,45 @@ class Trustlines:
         """Trustlines look alike on every network."""
 
     def process(self, ledger: Ledger) -> Part:
-        mentioned: dict[tuple[str, Address], None] = {}
-        changes = merge.last_changes(_of_trustlines(ledger, mentioned))
-        rows = [_row(operation_id, change) for operation_id, change in changes]
+        changes = list(_of_trustlines(ledger))
+        mentioned = dict.fromkeys(asset for (_, asset), _, _ in changes)
+        named = {asset: _asset_row(asset) for asset in mentioned if _has_name(asset)}
+        last = merge.last_changes(change for change in changes if change[0][1] in named)
         part = Part()
-        part.add(
-            TRUSTLINE_ASSETS,
-            (TrustlineAssetRow(assets.asset_uuid(code, issuer), code, issuer) for code, issuer in mentioned),
-        )
-        part.add(TRUSTLINE_CHANGES, rows)
+        # An asset is worth a row even when its trustline came and went within the ledger.
+        part.add(TRUSTLINE_ASSETS, named.values())
+        part.add(TRUSTLINE_CHANGES, (_row(operation_id, change, named) for operation_id, change in last))
         return part
 
 
-def _of_trustlines(ledger: Ledger, mentioned: dict[tuple[str, Address], None]) -> Iterator[tuple[Hashable, int, Change]]:
-    """Every change of an asset's trustline as (account and asset, operation id, change). Fills `mentioned` on the way, because
-    an asset is worth a row even when the trustline came and went within the ledger."""
+def _of_trustlines(ledger: Ledger) -> Iterator[tuple[tuple[Address, Asset], int, Change]]:
+    """Every change of a trustline as (account and asset, operation id, change), in the order in which the ledger made them."""
     for tx in ledger.transactions:
         to_id = toid.transaction_id(ledger.header.sequence, tx.index)
-        for operation_id, op in zip(view.operation_ids(to_id, tx), tx.operations, strict=True):
+        for operation_id, op in view.with_ids(to_id, tx):
             for change in op.changes:
                 _, entry_type, pre, post, _ = change
                 if entry_type == view.TRUSTLINE:
                     trustline = cast(TrustLineEntry, (post or cast(Entry, pre)).data)
-                    code, issuer = _issued(trustline.asset)
-                    if issuer is not None:
-                        mentioned[code, issuer] = None
-                        yield (trustline.account_id, code, issuer), operation_id, change
+                    yield (trustline.account_id, trustline.asset), operation_id, change
 
 
-@lru_cache(maxsize=_CACHE_ASSETS)
-def _issued(asset: Asset) -> tuple[str, Address | None]:
-    """Code and issuer of an asset that a row can name; no issuer for pool shares and for codes no protocol allows."""
+def _has_name(asset: Asset) -> bool:
+    """False for pool shares, which are no asset, and for codes no protocol allows."""
     code, issuer = asset.code, asset.issuer
-    valid = 1 <= len(code) <= _MAX_CODE and code.isascii() and code.isalnum()
-    return (code, issuer) if valid and issuer is not None and issuer[0] == strkey.ACCOUNT else (code, None)
-
-
-def _row(operation_id: int, change: Change) -> TrustlineBalanceChange:
-    trustline = cast(TrustLineEntry, (change.post or cast(Entry, change.pre)).data)
-    return TrustlineBalanceChange(
-        trustline.account_id,
-        assets.asset_uuid(trustline.asset.code, cast(Address, trustline.asset.issuer)),
-        merge.operation_word(change),
-        operation_id,
-        trustline.balance,
-        trustline.limit,
-        trustline.buying_liabilities,
-        trustline.selling_liabilities,
-        trustline.flags,
+    return (
+        issuer is not None and issuer[0] == strkey.ACCOUNT and 1 <= len(code) <= _MAX_CODE and code.isascii() and code.isalnum()
     )
+
+
+def _asset_row(asset: Asset) -> TrustlineAssetRow:
+    issuer = cast(Address, asset.issuer)
+    return TrustlineAssetRow(assets.asset_uuid(asset.code, issuer), asset.code, issuer)
+
+
+def _row(operation_id: int, change: Change, named: dict[Asset, TrustlineAssetRow]) -> TrustlineBalanceChange:
+    account, asset, balance, limit, flags, buying, selling, _, _ = cast(
+        TrustLineEntry, (change.post or cast(Entry, change.pre)).data
+    )
+    word = merge.operation_word(change)
+    return TrustlineBalanceChange(account, named[asset].id, word, operation_id, balance, limit, buying, selling, flags)

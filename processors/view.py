@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final, cast
 
 from lumenstream.xdr.errors import LedgerContentError
 from lumenstream.xdr.rows import AccountEntry, Address, Change, Operation, Transaction
 from processors import result_codes
-from schemas import strkey, toid
+from schemas import strkey
 
 # LedgerEntryType
 ACCOUNT: Final = 0
@@ -58,10 +59,9 @@ def successful(tx: Transaction) -> bool:
     return tx.result_code in (_TX_SUCCESS, _TX_FEE_BUMP_INNER_SUCCESS)
 
 
-def operation_ids(to_id: int, tx: Transaction) -> range:
-    """The ids of the transaction's operations, one for each."""
-    count = len(tx.operations)
-    return range(to_id + 1, toid.operation_id(to_id, count - 1) + 1) if count else range(0)
+def with_ids(to_id: int, tx: Transaction) -> Iterator[tuple[int, Operation]]:
+    """The transaction's operations with their ids, which follow its own; at most 100 by protocol, so they fit their width."""
+    return enumerate(tx.operations, to_id + 1)
 
 
 def op_source(tx: Transaction, op: Operation) -> Address:
@@ -131,15 +131,10 @@ def operation_type(tx: Transaction, op: Operation) -> str:
 
 def operation_result(tx: Transaction, op: Operation) -> str:
     """`operations.result_code`, from the operation's own result. LedgerContentError for a code of a protocol we do not know."""
-    result = op.result
-    if result is None:
+    if op.result is None:
         return result_codes.UNKNOWN
-    if result.code == 0 and result.type is not None and result.inner_code is not None:
-        name = result_codes.INNER.get((result.type, result.inner_code))
-    else:
-        name = result_codes.OUTER.get(result.code)
+    code, kind, inner_code, _ = op.result
+    name = result_codes.OUTER.get(code) if code else result_codes.INNER.get((kind, inner_code))
     if name is None:
-        raise LedgerContentError(
-            f"transaction {tx.hash.hex()}: unknown operation result {result.code}, type {result.type}, code {result.inner_code}"
-        )
+        raise LedgerContentError(f"transaction {tx.hash.hex()}: unknown operation result {code}, type {kind}, code {inner_code}")
     return name
