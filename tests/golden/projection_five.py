@@ -1,8 +1,8 @@
 """The differences that are allowed between our effects, contract deploys, SAC rows and the reference's, each with its reason.
 
-The reference's rows are brought to the form in which `processors.derive` shows ours. Effects, deploys and SAC families are compared
-with its newest version (golden/head); RESERVES, which that one no longer tells, with the older one (golden/base). The reasons come
-from design/decisions.md and the entries Qn of spec/processors.md 12.
+The reference's rows are brought to the form in which `processors.derive` shows ours. Effects, deploys and SAC families are
+compared with its newest version (golden/head); RESERVES, which that one no longer tells, with the older one (golden/base). The
+reasons come from design/decisions.md and the entries Qn of spec/processors.md 12.
 
     METADATA         the newest version calls it HOME_DOMAIN and DATA_ENTRY, with the kind of change as reason. Ours keep the
                      older names, and the object is keyed by what changed.
@@ -13,6 +13,8 @@ from design/decisions.md and the entries Qn of spec/processors.md 12.
     SAC balances     raw integers instead of text with seven decimals. An asset contract's name, symbol, decimals and type follow
                      from its code and issuer, so the row has none of them.
     RESERVES         the older version numbers rows of all processors together; ours count in a stream of their own.
+    participants     accounts of state changes take part. So ours are the newest version's, with the accounts of RESERVES rows,
+                     without the contracts that a failed transaction did not deploy.
 """
 
 from __future__ import annotations
@@ -29,9 +31,11 @@ STATE_CHANGES: Final = "state_changes"
 SAC_FAMILIES: Final = ("sac_balance_changes", "sac_contracts")
 RESERVES: Final = "RESERVES"
 
-_FIRST_STREAM: Final = 1 << 28  # effects, deploys and SAC events; token transfers come before
-_AFTER_STREAMS: Final = 4 << 28
+STREAM: Final = 1 << 28  # ids of effects, deploys and SAC events begin at multiples of it
+_DEPLOYS: Final = 2
+_AFTER_STREAMS: Final = 4
 _SUCCEEDED: Final = frozenset({"TransactionResultCodeTxSuccess", "TransactionResultCodeTxFeeBumpInnerSuccess"})
+_PARTICIPANTS: Final = {"transactions_accounts": "tx_to_id", "operations_accounts": "operation_id"}
 _DECIMALS: Final = 7
 _FOLLOWS_FROM_ASSET: Final = frozenset({"decimals", "name", "symbol", "type"})
 _NUMBERING: Final = frozenset({"state_change_id", "state_change_order", "_contract_type"})
@@ -39,11 +43,11 @@ _NUMBERING: Final = frozenset({"state_change_id", "state_change_order", "_contra
 
 def newest(golden: Mapping[str, Any]) -> Counter[bytes]:
     """The newest reference's rows of the families compared here."""
-    succeeded = {row["to_id"] for row in golden["transactions"] if row["result_code"] in _SUCCEEDED}
+    succeeded = _succeeded(golden)
     changes = (
         {"family": STATE_CHANGES, **_state_change(row)}
         for row in golden[STATE_CHANGES]
-        if _FIRST_STREAM < row["state_change_id"] < _AFTER_STREAMS and row["to_id"] in succeeded
+        if 0 < row["state_change_id"] // STREAM < _AFTER_STREAMS and row["to_id"] in succeeded
     )
     return Counter(map(canonical, [*changes, *_sac_rows(golden)]))
 
@@ -61,17 +65,46 @@ def ours(rows: Iterable[Row]) -> tuple[Counter[bytes], Counter[bytes]]:
     for row in rows:
         if row.get("state_change_category") == RESERVES:
             reserves[canonical(row, _NUMBERING)] += 1
-        elif row["family"] == STATE_CHANGES or row["family"] in SAC_FAMILIES:
+        elif row["family"] in SAC_FAMILIES or (row["family"] == STATE_CHANGES and row["state_change_id"] > STREAM):
             main[canonical({**row, "balance": str(row["balance"])} if "balance" in row else row)] += 1
     return main, reserves
 
 
+def participants(newest_golden: Mapping[str, Any], reserves: Iterable[bytes]) -> Counter[bytes]:
+    """Who takes part in transactions and operations, by the newest reference and these RESERVES rows."""
+    accounts = {
+        family: {(row[column], row["account_id"]) for row in newest_golden[family]} for family, column in _PARTICIPANTS.items()
+    }
+    succeeded = _succeeded(newest_golden)
+    undone = (
+        row
+        for row in newest_golden[STATE_CHANGES]
+        if row["state_change_id"] // STREAM == _DEPLOYS and row["to_id"] not in succeeded
+    )
+    for row in undone:
+        accounts["transactions_accounts"].discard((row["to_id"], row["account_id"]))
+        accounts["operations_accounts"].discard((row["operation_id"], row["account_id"]))
+    for row in map(orjson.loads, reserves):
+        accounts["transactions_accounts"].add((row["to_id"], row["account_id"]))
+        accounts["operations_accounts"].add((row["operation_id"], row["account_id"]))
+    return Counter(
+        canonical({"family": family, column: number, "account_id": account})
+        for family, column in _PARTICIPANTS.items()
+        for number, account in accounts[family]
+    )
+
+
+def our_participants(rows: Iterable[Row]) -> Counter[bytes]:
+    return Counter(canonical(row) for row in rows if row["family"] in _PARTICIPANTS)
+
+
 def kind(row: bytes) -> str:
-    """What a canonical row is, for the report: category and reason of a state change, else its family and operation."""
+    """What a canonical row is, for the report: category and reason of a state change, else family and operation."""
     columns = orjson.loads(row)
     if columns["family"] == STATE_CHANGES:
-        stream = "" if "state_change_id" not in columns else f" of stream {columns['state_change_id'] // _FIRST_STREAM}"
-        return f"{columns['state_change_category']}/{columns['state_change_reason']}{stream}"
+        return f"{columns['state_change_category']}/{columns['state_change_reason']}"
+    if columns["family"] in _PARTICIPANTS:
+        return f"{columns['family']} of all nine"
     return " ".join([columns["family"], *([columns["operation"]] if "operation" in columns else [])])
 
 
@@ -79,6 +112,10 @@ def canonical(row: Mapping[str, Any], without: frozenset[str] = frozenset()) -> 
     """The columns that are not NULL, as JSON with sorted keys."""
     columns = {name: value for name, value in row.items() if value is not None and name not in without}
     return orjson.dumps(columns, option=orjson.OPT_SORT_KEYS)
+
+
+def _succeeded(golden: Mapping[str, Any]) -> set[int]:
+    return {row["to_id"] for row in golden["transactions"] if row["result_code"] in _SUCCEEDED}
 
 
 def _state_change(row: Row) -> Row:
