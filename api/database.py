@@ -15,7 +15,7 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolClosed
 
 from lumenstream import database, logs, metrics
 from lumenstream.settings import DatabaseSettings
@@ -23,6 +23,8 @@ from lumenstream.settings import DatabaseSettings
 _log = logs.get_logger("api")
 _APPLICATION: Final = "lumenstream-api"
 _CONNECTION_LOST: Final = frozenset({"connection_error", "connection_closed", "admin_shutdown"})
+
+DATABASE_ERRORS: Final = (psycopg.Error, PoolClosed, TimeoutError, OSError)  # PoolTimeout is a psycopg.Error
 
 Row = TypeVar("Row")
 Values = Mapping[str, Any]

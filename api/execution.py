@@ -5,10 +5,12 @@ Documents that were valid once are remembered with their text, so a client's few
 
 from __future__ import annotations
 
+from asyncio import Future
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from inspect import isawaitable
-from typing import Any, Final, NamedTuple
+from types import CoroutineType
+from typing import Any, Final, NamedTuple, TypeGuard
 
 import orjson
 from graphql import (
@@ -42,6 +44,7 @@ MAX_VALIDATION_ERRORS: Final = 20
 OK: Final = 200
 UNPROCESSABLE: Final = 422
 METHOD_NOT_ALLOWED: Final = 405
+_AWAITABLES: Final = (CoroutineType, Future)
 
 
 class Request(NamedTuple):
@@ -114,6 +117,7 @@ class Executor:
             context_value=context,
             variable_values=request.variables,
             operation_name=request.operation_name,
+            is_awaitable=_is_awaitable,
         )
         return await result if isawaitable(result) else result
 
@@ -147,3 +151,8 @@ class Executor:
 
 def _fragments(document: DocumentNode) -> Mapping[str, FragmentDefinitionNode]:
     return {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
+
+
+def _is_awaitable(value: object) -> TypeGuard[Awaitable[Any]]:
+    """Resolvers give coroutines and futures, no other awaitables: this is asked for every value of every row."""
+    return isinstance(value, _AWAITABLES)

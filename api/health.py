@@ -9,10 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-import psycopg
-import psycopg_pool
-
-from api.database import Database
+from api.database import DATABASE_ERRORS, Database
 from api.queries import health
 from api.scalars import time_text
 from lumenstream import logs
@@ -20,7 +17,6 @@ from lumenstream.database import error_class
 from schemas.version import SCHEMA_VERSION
 
 _log = logs.get_logger("api")
-_DATABASE_ERRORS = (psycopg.Error, psycopg_pool.PoolTimeout, psycopg_pool.PoolClosed, TimeoutError, OSError)
 
 OK = 200
 UNAVAILABLE = 503
@@ -30,7 +26,7 @@ async def state(database: Database) -> tuple[int, dict[str, Any]]:
     """Status and body of /health."""
     try:
         cursor = await health.cursor(database)
-    except _DATABASE_ERRORS as error:
+    except DATABASE_ERRORS as error:
         return UNAVAILABLE, _no_answer(error)
     body: dict[str, Any] = {"backend_latest_ledger": cursor.latest, "backend_oldest_ledger": cursor.oldest}
     if cursor.closed_at is not None:
@@ -45,7 +41,7 @@ async def readiness(database: Database) -> tuple[int, dict[str, Any]]:
     """Status and body of /ready."""
     try:
         found = await health.schema_version(database)
-    except _DATABASE_ERRORS as error:
+    except DATABASE_ERRORS as error:
         return UNAVAILABLE, _no_answer(error)
     if found != SCHEMA_VERSION:
         message = f"the database schema is at version {found}, this program needs {SCHEMA_VERSION}"

@@ -20,8 +20,8 @@ _MAX_DIGITS: Final = 20
 
 def time_text(moment: datetime) -> str:
     """RFC 3339 in UTC, without zeros at the end of the fraction: 2026-03-01T12:00:00.5Z."""
-    text = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text}.{moment.microsecond:06d}".rstrip("0") + "Z" if moment.microsecond else text + "Z"
+    text = moment.astimezone(UTC).isoformat().removesuffix("+00:00")
+    return (text.rstrip("0") if moment.microsecond else text) + "Z"
 
 
 def _parse_time(value: Any) -> datetime:

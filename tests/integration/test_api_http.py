@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 from prometheus_client import REGISTRY
 
-from tests.integration.test_api_world import ALICE, LAST, TO_ID, Api, api, own_api, serving, text, transaction_hash
+from api.server import run
+from lumenstream.embedded.processes import free_port
+from lumenstream.errors import SchemaVersionError
+from tests.integration.test_api_world import ALICE, LAST, TO_ID, Api, api, own_api, serving, settings_for, text, transaction_hash
 
 __all__ = ["api", "own_api"]  # the fixtures
 
@@ -243,3 +252,71 @@ def test_the_query_page_can_be_switched_off(database_url: str) -> None:
     with serving(database_url, query_page=False) as served:
         assert served.http.get("/", headers={"accept": "text/html"}).status_code == 404
         assert served.http.get(PATH, headers={"accept": "text/html"}).status_code == 400
+
+
+def test_a_request_that_takes_too_long_ends_and_frees_the_server(database_url: str) -> None:
+    with serving(database_url, request_timeout_seconds=0.5) as served, psycopg.connect(database_url) as holder:
+        holder.execute("LOCK TABLE transactions IN ACCESS EXCLUSIVE MODE")
+        answer = served.http.post(PATH, json={"query": SMALL})
+        assert answer.status_code == 504
+        assert answer.json()["errors"][0]["extensions"]["code"] == "INTERNAL_SERVER_ERROR"
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'lumenstream-api' AND state = 'active'"
+        deadline = time.monotonic() + 10
+        while (row := holder.execute(waiting).fetchone()) != (0,) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert row == (0,)
+        holder.rollback()
+        served.data(SMALL)
+
+
+def test_balances_that_cannot_be_read(own_api: Api, database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("ALTER TABLE native_balances RENAME TO native_balances_gone")
+    one = own_api.run("query($a: String!) { balancesByAccountAddress(address: $a) { balance } }", a=text(ALICE))
+    assert one["errors"][0]["message"] == "failed to process account balances"
+    assert one["errors"][0]["extensions"] == {"code": "INTERNAL_ERROR"}
+    many = own_api.data("query($a: [String!]!) { balancesByAccountAddresses(addresses: $a) { error } }", a=[text(ALICE)])
+    assert many == {"balancesByAccountAddresses": [{"error": "failed to process account balances"}]}
+
+
+SERVE = """
+import sys
+from api.server import run
+from lumenstream.settings import DatabaseSettings, load_settings
+settings = load_settings(api__port=int(sys.argv[2]))
+run(settings.model_copy(update={"database": DatabaseSettings.model_validate({"url": sys.argv[1]})}))
+"""
+
+
+def test_the_program_finishes_requests_under_way_on_sigterm(database_url: str) -> None:
+    port = free_port()
+    server = subprocess.Popen([sys.executable, "-c", SERVE, database_url, str(port)])
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client, ThreadPoolExecutor() as threads:
+            deadline = time.monotonic() + 30
+            while not answers(client) and time.monotonic() < deadline:
+                time.sleep(0.1)
+            with psycopg.connect(database_url) as holder:
+                holder.execute("LOCK TABLE transactions IN ACCESS EXCLUSIVE MODE")
+                under_way = threads.submit(client.post, PATH, json={"query": SMALL})
+                time.sleep(0.5)
+                server.send_signal(signal.SIGTERM)
+                time.sleep(0.5)
+                assert server.poll() is None
+            assert under_way.result(timeout=30).json() == {"data": {"transactions": {"edges": []}}}
+        assert server.wait(timeout=30) in (0, -signal.SIGTERM)
+    finally:
+        server.kill()
+        server.wait()
+
+
+def answers(client: httpx.Client) -> bool:
+    try:
+        return client.get("/ready").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_the_program_does_not_start_on_the_wrong_schema(empty_database_url: str) -> None:
+    with pytest.raises(SchemaVersionError):
+        run(settings_for(empty_database_url))
