@@ -191,12 +191,20 @@ class Reorder:
         return ledger is None or partition not in ledger.offsets or not self._lacks(ledger)
 
     def take_rewinds(self) -> dict[int, int]:
-        """Partitions to seek back and resume, with the offset: those with room again, or with ledgers lower than any held."""
+        """Partitions to seek back and resume, with the offset.
+
+        Those for which there is room again, and those that hold what is needed first: parts of ledgers not higher than any held.
+        """
         if not self.rewinds:
             return {}
         lowest = min(self._ledgers, default=None)
         room = 4 * len(self._ledgers) <= 3 * self._window_ledgers and 4 * self.bytes <= 3 * self._window_bytes
-        due = {p: offset for p, (offset, ledger) in self.rewinds.items() if room or lowest is None or ledger < lowest}
+        # Never forward: a partition that is being read again may not have come to that offset yet.
+        due = {
+            partition: min(offset, self._positions[partition])
+            for partition, (offset, ledger) in self.rewinds.items()
+            if room or lowest is None or ledger <= lowest
+        }
         for partition, offset in due.items():
             del self.rewinds[partition]
             self._positions[partition] = offset

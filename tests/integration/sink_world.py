@@ -1,5 +1,5 @@
-"""A made-up chain for the sink's tests: parts of ledgers from a seed, sent as the processors would send them, and what must come of
-them, worked out row by row without the sink's code.
+"""A made-up chain for the sink's tests: parts of ledgers from a seed, sent as the processors would send them, and what must come
+of them, worked out without the sink's code.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from schemas.families import (
     TrustlineBalanceChange,
 )
 from schemas.messages import PartHeaders, PartKind, partition_of
-from schemas.parts import SCHEMA_VERSION, Part, encode
 from schemas.participation import union_accounts
+from schemas.parts import SCHEMA_VERSION, Part, encode
 from schemas.processors import PROCESSORS
 from schemas.state_changes import (
     AccountChange,

@@ -27,17 +27,27 @@ from schemas.state_changes import Category, Reason
 
 HYPERTABLES = {"transactions", "transactions_accounts", "operations", "operations_accounts", "state_changes"}
 _CATALOG = (
-    "select 'column', table_name || '.' || column_name, data_type || ' ' || is_nullable || coalesce(column_default, '') "
-    "from information_schema.columns where table_schema = 'public'",
-    "select 'constraint', conrelid::regclass || '.' || conname, pg_get_constraintdef(oid) from pg_constraint "
-    "where connamespace = 'public'::regnamespace and conrelid <> 0",
+    (
+        "select 'column', table_name || '.' || column_name, data_type || ' ' || is_nullable || coalesce(column_default, '') "
+        "from information_schema.columns where table_schema = 'public'"
+    ),
+    (
+        "select 'constraint', conrelid::regclass || '.' || conname, pg_get_constraintdef(oid) from pg_constraint "
+        "where connamespace = 'public'::regnamespace and conrelid <> 0"
+    ),
     "select 'index', indexname::text, indexdef from pg_indexes where schemaname = 'public'",
-    "select 'options', relname::text, array_to_string(reloptions, ' ') from pg_class "
-    "where relnamespace = 'public'::regnamespace and relkind in ('r', 'i')",
-    "select 'trigger', tgrelid::regclass || '.' || tgname, pg_get_triggerdef(oid) from pg_trigger where not tgisinternal "
-    "and tgrelid in (select oid from pg_class where relnamespace = 'public'::regnamespace)",
-    "select 'function', p.oid::regprocedure::text, md5(prosrc) from pg_proc p where pronamespace = 'public'::regnamespace "
-    "and not exists (select 1 from pg_depend d where d.objid = p.oid and d.deptype = 'e')",
+    (
+        "select 'options', relname::text, array_to_string(reloptions, ' ') from pg_class "
+        "where relnamespace = 'public'::regnamespace and relkind in ('r', 'i')"
+    ),
+    (
+        "select 'trigger', tgrelid::regclass || '.' || tgname, pg_get_triggerdef(oid) from pg_trigger where not tgisinternal "
+        "and tgrelid in (select oid from pg_class where relnamespace = 'public'::regnamespace)"
+    ),
+    (
+        "select 'function', p.oid::regprocedure::text, md5(prosrc) from pg_proc p where pronamespace = 'public'::regnamespace "
+        "and not exists (select 1 from pg_depend d where d.objid = p.oid and d.deptype = 'e')"
+    ),
 )
 
 

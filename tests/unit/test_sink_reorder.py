@@ -251,8 +251,7 @@ def test_any_interleaving_commits_every_ledger_within_a_small_window(seed: int) 
             quiet += 1
             assert quiet < 3, f"locked up after {committed[-1:]}, seed {seed}"
             paused.clear()
-        for ledger in window.complete(4):
-            committed.append(ledger.sequence)
+        committed.extend(ledger.sequence for ledger in window.complete(4))
         if committed and committed[-1] > window.cursor:
             window.advance(committed[-1], "", 0.0)
         for partition, offset in window.take_rewinds().items():

@@ -1,0 +1,361 @@
+"""The live sink between a real broker and a real database: order, repeats, standbys, restarts, and what stops it."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+
+from lumenstream.embedded.processes import free_port
+from lumenstream.errors import FencedError, IntegrityError, LumenstreamError
+from schemas.messages import PartKind
+from tests.integration.sink_world import PARTITIONS, TABLES, FakeLedger, RunningSink, World, dump, make_chain, make_ledger
+from tests.plugins.proxy import TcpProxy
+from tests.plugins.servers import KafkaForTest
+
+WAIT_S = 30.0
+PROGRAM = "from lumenstream.settings import Settings; from sinks import timescale; timescale.run(Settings())"
+
+
+def wait_for(condition: Callable[[], Any], what: str = "") -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(what or "condition")
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def world(kafka: KafkaForTest, database_url: str) -> World:
+    kafka.create_topic("ledger-changes", PARTITIONS, {"message.timestamp.type": "LogAppendTime"})
+    return World(kafka.bootstrap, kafka.topic_prefix, database_url)
+
+
+def health(port: int) -> tuple[int, dict[str, Any]]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+    except urllib.error.URLError:
+        return 0, {"phase": "not listening yet"}
+
+
+def reference(world: World, chain: list[FakeLedger]) -> dict[str, list[tuple[Any, ...]]]:
+    """The tables after an undisturbed run on a database of its own, which is the same one emptied afterwards."""
+    prepared = World(world.bootstrap, world.topic_prefix, world.database_url, {"group_ledgers": 1})
+    run_until(prepared, chain[-1].sequence)
+    tables = dump(world.database_url)
+    with psycopg.connect(world.database_url, autocommit=True) as conn:
+        conn.execute(f"truncate {', '.join([*TABLES, 'sink_offsets'])}".encode())
+    return tables
+
+
+def reach(world: World, cursor: int) -> None:
+    wait_for(lambda: world.cursor() >= cursor, f"cursor {cursor}")
+
+
+def run_until(world: World, cursor: int, **sink: Any) -> None:
+    with RunningSink(world.settings(**sink)) as running:
+        wait_for(lambda: world.cursor() >= cursor or not running.alive, f"cursor {cursor}, is {world.cursor()}: {running.error}")
+    assert running.error is None
+
+
+@contextmanager
+def program(world: World, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The sink in a process of its own."""
+    settings = {
+        "LUMENSTREAM_KAFKA__BOOTSTRAP": world.bootstrap,
+        "LUMENSTREAM_KAFKA__TOPIC_PREFIX": world.topic_prefix,
+        "LUMENSTREAM_KAFKA__PARTITIONS": str(PARTITIONS),
+        "LUMENSTREAM_DATABASE__URL": world.database_url,
+        "LUMENSTREAM_SINK__HTTP_PORT": "0",
+        "LUMENSTREAM_SINK__STANDBY_POLL_SECONDS": "0.1",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM],
+        env=os.environ | settings | environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait(WAIT_S)
+
+
+def test_repeated_and_reordered_parts_end_equal(world: World) -> None:
+    chain = make_chain(11, 1000, 60)
+    world.send(chain)
+    expected = reference(world, chain)
+    rng = random.Random(11)
+    parts = [(ledger, name) for ledger in chain for name in ledger.parts for _ in range(rng.randrange(1, 6))]
+    rng.shuffle(parts)
+    shuffled = World(world.bootstrap, world.topic_prefix, world.database_url, {"reorder_window_ledgers": 7, "group_threshold": 3})
+    shuffled.send_parts(parts)
+    run_until(shuffled, chain[-1].sequence)
+    found = dump(world.database_url)
+    for table in expected:
+        assert found[table] == expected[table], table
+
+
+def test_a_restart_goes_on_where_it_was(world: World) -> None:
+    chain = make_chain(4, 100, 30)
+    world.send(chain[:10])
+    world.send(chain[10:11], ["participants"])
+    run_until(world, 109)
+    with psycopg.connect(world.database_url) as conn:
+        offsets = dict(conn.execute('select partition, "offset" from sink_offsets').fetchall())
+    processors = len(chain[0].parts)
+    assert offsets[110 % PARTITIONS] == processors * len([s for s in range(100, 110) if s % PARTITIONS == 110 % PARTITIONS])
+    world.send(chain[10:11], [name for name in chain[10].parts if name != "participants"])
+    world.send(chain[11:])
+    run_until(world, 129)
+    with psycopg.connect(world.database_url) as conn:
+        assert conn.execute("select count(*) from ledgers").fetchone() == (30,)
+
+
+@pytest.mark.parametrize("group", ["1", "16"])
+@pytest.mark.parametrize("point", ["sink.after_start", "sink.before_commit:2", "sink.in_copy:7", "sink.after_commit:2"])
+def test_killed_anywhere_nothing_is_lost_or_written_twice(world: World, point: str, group: str) -> None:
+    chain = make_chain(8, 100, 40)
+    world.send(chain)
+    grouping = {"LUMENSTREAM_SINK__GROUP_LEDGERS": group, "LUMENSTREAM_SINK__GROUP_THRESHOLD": "0"}
+    with program(world, LUMENSTREAM_CRASHPOINT=point, **grouping) as process:
+        assert process.wait(WAIT_S) == -signal.SIGKILL
+    killed_at = world.cursor()
+    partial = dump(world.database_url, without=["trustline_balances", "native_balances", "sac_balances"])
+    assert len(partial["ledgers"]) == (killed_at - 99 if killed_at else 0) < len(chain)
+    assert {row[5] for row in partial["transactions"]} == set(range(100, killed_at + 1))
+    run_until(world, 139)
+    found = dump(world.database_url)
+    with psycopg.connect(world.database_url, autocommit=True) as conn:
+        conn.execute(f"truncate {', '.join([*TABLES, 'sink_offsets'])}".encode())
+    assert reference(world, chain) == found
+
+
+def test_a_standby_takes_over_and_never_writes_before(world: World) -> None:
+    chain = make_chain(6, 100, 20)
+    world.send(chain[:10])
+    with program(world) as leader:
+        wait_for(lambda: world.cursor() == 109)
+        port = free_port()
+        with RunningSink(world.settings(http_port=port)) as standby:
+            wait_for(lambda: _phase(port) == "standby")
+            world.send(chain[10:15])
+            wait_for(lambda: world.cursor() == 114)
+            assert _phase(port) == "standby"
+            leader.kill()
+            wait_for(lambda: _phase(port) == "leader")
+            world.send(chain[15:])
+            wait_for(lambda: world.cursor() == 119)
+    assert standby.error is None
+
+
+def _phase(port: int) -> str:
+    return str(health(port)[1]["phase"])
+
+
+def test_sigterm_ends_it_cleanly(world: World) -> None:
+    world.send(make_chain(6, 100, 3))
+    with program(world) as process:
+        wait_for(lambda: world.cursor() == 102)
+        process.terminate()
+        assert process.wait(WAIT_S) == 0
+
+
+def test_a_missing_part_is_visible_and_then_made_good(world: World) -> None:
+    chain, port = make_chain(6, 100, 4), free_port()
+    world.send(chain[:2])
+    world.send(chain[2:3], [name for name in chain[2].parts if name != "accounts"])
+    world.send(chain[3:])
+    with RunningSink(world.settings(http_port=port, missing_part_seconds=0.5)) as running:
+        wait_for(lambda: world.cursor() == 101)
+        wait_for(lambda: health(port)[0] == 503)
+        waiting = health(port)[1]["waiting"]
+        assert (waiting["ledger"], waiting["missing"]) == (102, ["accounts"])
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            assert b'lumenstream_sink_missing_part{processor="accounts"} 1.0' in answer.read()
+        world.send(chain[2:3], ["accounts"])
+        wait_for(lambda: world.cursor() == 103)
+        wait_for(lambda: health(port)[0] == 200)
+    assert running.error is None
+
+
+def test_a_failed_processor_is_named_and_its_later_part_goes_on(world: World) -> None:
+    chain, port = make_chain(6, 100, 2), free_port()
+    world.send(chain[:1])
+    world.send(chain[1:], [name for name in chain[1].parts if name != "trustlines"])
+    world.send(chain[1:], ["trustlines"], kind=PartKind.FAILURE, value=b"ValueError: no such asset")
+    with RunningSink(world.settings(http_port=port)) as running:
+        wait_for(lambda: health(port)[0] == 503)
+        assert health(port)[1]["problems"] == ["ledger 101: trustlines failed: ValueError: no such asset"]
+        world.send(chain[1:], ["trustlines"])
+        wait_for(lambda: world.cursor() == 101)
+    assert running.error is None
+
+
+@pytest.mark.parametrize(
+    ("other", "text"),
+    [({"network_id": "ab" * 32}, "network"), ({"ledger_hash": "ab" * 32}, "hash"), ({"schema": 99}, "part schema 99")],
+)
+def test_what_contradicts_the_chain_stops_it(world: World, other: dict[str, Any], text: str) -> None:
+    chain = make_chain(6, 100, 2)
+    world.send(chain[:1])
+    world.send(chain[1:], ["participants"])
+    world.send(chain[1:], ["accounts"], **other)
+    with RunningSink(world.settings()) as running:
+        wait_for(lambda: not running.alive)
+    assert isinstance(running.error, IntegrityError) and text in str(running.error)
+    assert world.cursor() in (0, 100)
+
+
+def test_a_fork_stops_it(world: World) -> None:
+    chain = make_chain(6, 100, 2)
+    world.send(chain[:1])
+    run_until(world, 100)
+    with psycopg.connect(world.database_url, autocommit=True) as conn:
+        conn.execute("update ledgers set hash = %s", (b"\1" * 32,))
+    world.send(chain[1:])
+    with RunningSink(world.settings()) as running:
+        wait_for(lambda: not running.alive)
+    assert isinstance(running.error, IntegrityError)
+
+
+def test_a_stream_that_starts_past_the_cursor_stops_it(world: World) -> None:
+    world.send(make_chain(6, 100, 1))
+    run_until(world, 100)
+    world.send([make_ledger(random.Random(1), 200, None)])
+    with RunningSink(world.settings()) as running:
+        wait_for(lambda: not running.alive)
+    assert isinstance(running.error, IntegrityError) and "produce --from 101" in running.error.hint
+
+
+def test_bytes_that_are_no_part_stop_it(world: World) -> None:
+    chain = make_chain(6, 100, 1)
+    world.send(chain, ["trustlines", "accounts", "token_transfers"])
+    world.send(chain, ["participants"], value=b"no part")
+    world.send(
+        chain, [name for name in chain[0].parts if name not in ("trustlines", "accounts", "token_transfers", "participants")]
+    )
+    with RunningSink(world.settings()) as running:
+        wait_for(lambda: not running.alive)
+    assert isinstance(running.error, IntegrityError) and "ledger 100" in str(running.error)
+
+
+def test_rows_the_database_refuses_stop_it(world: World) -> None:
+    world.send(make_chain(6, 100, 1))
+    run_until(world, 100)
+    with psycopg.connect(world.database_url, autocommit=True) as conn:
+        conn.execute("alter table transactions add constraint none check (fee_charged < 0) not valid")
+    world.send(make_chain(6, 100, 2)[1:])
+    with RunningSink(world.settings()) as running:
+        wait_for(lambda: not running.alive)
+    assert isinstance(running.error, LumenstreamError) and "23514" in str(running.error)
+    assert world.cursor() == 100
+
+
+def test_another_writer_that_moves_the_cursor_fences_it(world: World) -> None:
+    chain = make_chain(6, 100, 3)
+    world.send(chain[:1])
+    with RunningSink(world.settings()) as running:
+        wait_for(lambda: world.cursor() == 100)
+        with psycopg.connect(world.database_url, autocommit=True) as conn:
+            conn.execute("update ingest_store set value = '150' where key = 'latest_ingest_ledger'")
+        world.send(chain[1:])
+        wait_for(lambda: not running.alive)
+    assert isinstance(running.error, FencedError)
+    assert len(dump(world.database_url)["ledgers"]) == 1
+
+
+def test_a_lost_lock_that_another_sink_took_fences_it(world: World) -> None:
+    world.send(make_chain(6, 100, 1))
+    with RunningSink(world.settings(standby_poll_seconds=60)) as first:
+        wait_for(lambda: world.cursor() == 100)
+        with RunningSink(world.settings(standby_poll_seconds=0.01)) as second, psycopg.connect(world.database_url) as conn:
+            time.sleep(0.3)
+            conn.execute(
+                "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and granted and objsubid = 1 "
+                "and database = (select oid from pg_database where datname = current_database())"
+            )
+            wait_for(lambda: not first.alive or not second.alive)
+    errors = [sink.error for sink in (first, second) if sink.error is not None]
+    assert len(errors) == 1 and isinstance(errors[0], FencedError)
+
+
+def test_a_database_that_is_away_is_waited_for(world: World, tcp_proxy: Callable[[int], TcpProxy]) -> None:
+    chain, port = make_chain(6, 100, 30), free_port()
+    real = psycopg.conninfo.conninfo_to_dict(world.database_url)
+    proxy = tcp_proxy(int(str(real["port"])))
+    through = World(world.bootstrap, world.topic_prefix, world.database_url.replace(f":{real['port']}/", f":{proxy.port}/"))
+    world.send(chain[:5])
+    with RunningSink(through.settings(http_port=port)) as running:
+        wait_for(lambda: world.cursor() == 104)
+        for first in range(5, 30, 5):
+            proxy.cut()
+            world.send(chain[first : first + 5])
+            wait_for(lambda: health(port)[0] == 503)
+            proxy.restore()
+            reach(world, 104 + first)
+        wait_for(lambda: health(port)[0] == 200)
+    assert running.error is None
+    assert len(dump(world.database_url)["ledgers"]) == 30
+
+
+def test_it_waits_for_the_topic(kafka: KafkaForTest, database_url: str) -> None:
+    world, port = World(kafka.bootstrap, kafka.topic_prefix, database_url), free_port()
+    with RunningSink(world.settings(http_port=port)) as running:
+        wait_for(lambda: _phase(port) == "waiting for kafka")
+        kafka.create_topic("ledger-changes", PARTITIONS)
+        world.send(make_chain(1, 100, 2))
+        wait_for(lambda: world.cursor() == 101)
+    assert running.error is None
+
+
+def test_a_new_processor_is_waited_for_from_its_ledger_on(world: World) -> None:
+    chain = make_chain(6, 100, 6)
+    with psycopg.connect(world.database_url, autocommit=True) as conn:
+        with RunningSink(world.settings()) as running:
+            world.send(chain[:2])
+            wait_for(lambda: world.cursor() == 101)
+            conn.execute("insert into processors (name, version, required_from) values ('later', 1, 104)")
+            world.send(chain[2:])
+            wait_for(lambda: world.cursor() == 103)
+            time.sleep(0.3)
+            assert world.cursor() == 103
+            conn.execute("delete from processors where name = 'later'")
+            wait_for(lambda: world.cursor() == 105)
+    assert running.error is None
+
+
+@pytest.mark.needs("kafka")
+def test_parts_that_the_broker_deleted_are_never_jumped_over(world: World) -> None:
+    from confluent_kafka import TopicPartition
+    from confluent_kafka.admin import AdminClient
+
+    chain = make_chain(6, 100, 12)
+    world.send(chain[:4])
+    run_until(world, 103)
+    world.send(chain[4:])
+    admin = AdminClient({"bootstrap.servers": world.bootstrap})
+    end = len(chain[0].parts) * 2
+    for future in admin.delete_records([TopicPartition(world.topic, 0, end)]).values():
+        future.result(WAIT_S)
+    with RunningSink(world.settings()) as running:
+        wait_for(lambda: not running.alive)
+    assert isinstance(running.error, IntegrityError) and "produce --from" in running.error.hint
