@@ -42,7 +42,7 @@ OTHER_STREAMS_FROM: Final = 1 << 28
 
 # (file, position) -> family -> the rows in question, named by the columns that tell them.
 CANCELLED: Final[dict[tuple[str, int], dict[str, list[Row]]]] = {
-    # Operation 2 of a transaction opens this trustline, operation 4 closes it; a trade in between moves its balance.
+    # Transaction 98 opens this trustline, claims a balance into it, pays all of it on, and closes it again.
     ("lake/FCD285FF--53312000.xdr.zst", 0): {
         "trustline_changes": [
             {
