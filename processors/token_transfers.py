@@ -84,9 +84,8 @@ class TokenTransfers:
                 continue
             source = g_form(op.source or tx.source)
             state_change_id: int = IdBase.TOKEN_TRANSFERS
-            for event in token_events.events_of(
-                Context(self._network_id, protocol_version, tx, operation_id - to_id - 1, op, source)
-            ):
+            context = Context(self._network_id, protocol_version, tx, operation_id - to_id - 1, op, source)
+            for event in token_events.events_of(context):
                 for reason, account, value in _facts(event, op.type, source):
                     state_change_id += 1
                     if isinstance(value, int):
