@@ -7,16 +7,26 @@ from typing import Final
 
 from lumenstream.errors import ConfigurationError
 from processors.accounts import Accounts
+from processors.contract_deploys import ContractDeploys
+from processors.effects import Effects
 from processors.participants import Participants
 from processors.port import Processor
+from processors.sac_balances import SacBalances
+from processors.sac_events import SacEvents
+from processors.sac_instances import SacInstances
 from processors.token_transfers import TokenTransfers
 from processors.trustlines import Trustlines
 
 REGISTRY: Final[dict[str, Callable[[bytes], Processor]]] = {
     Participants.name: Participants,
     TokenTransfers.name: TokenTransfers,
+    Effects.name: Effects,
+    ContractDeploys.name: ContractDeploys,
+    SacEvents.name: SacEvents,
     Trustlines.name: Trustlines,
     Accounts.name: Accounts,
+    SacBalances.name: SacBalances,
+    SacInstances.name: SacInstances,
 }
 
 

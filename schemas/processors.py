@@ -37,7 +37,27 @@ PROCESSORS: Final[dict[str, ProcessorSpec]] = {
             1,
             (families.STATE_CHANGES[Category.BALANCE].name, families.STATE_CHANGES[Category.ACCOUNT].name),
         ),
+        ProcessorSpec(
+            "effects",
+            1,
+            tuple(
+                families.STATE_CHANGES[category].name
+                for category in (
+                    Category.SIGNER,
+                    Category.SIGNATURE_THRESHOLD,
+                    Category.METADATA,
+                    Category.FLAGS,
+                    Category.TRUSTLINE,
+                    Category.RESERVES,
+                    Category.BALANCE_AUTHORIZATION,
+                )
+            ),
+        ),
+        ProcessorSpec("contract_deploys", 1, (families.STATE_CHANGES[Category.ACCOUNT].name,)),
+        ProcessorSpec("sac_events", 1, (families.STATE_CHANGES[Category.BALANCE_AUTHORIZATION].name,)),
         ProcessorSpec("trustlines", 1, (families.TRUSTLINE_ASSETS.name, families.TRUSTLINE_CHANGES.name)),
         ProcessorSpec("accounts", 1, (families.ACCOUNT_CHANGES.name,)),
+        ProcessorSpec("sac_balances", 1, (families.SAC_BALANCE_CHANGES.name,)),
+        ProcessorSpec("sac_instances", 1, (families.SAC_CONTRACTS.name,)),
     )
 }
