@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from lumenstream.errors import ConfigurationError, IntegrityError
 from lumenstream.xdr import read_header
@@ -19,13 +19,17 @@ class Expected(NamedTuple):
     last: int
 
 
+# Files that lie beside ledgers and hold none: those that the producer's files source leaves out too.
+_NOT_LEDGERS: Final = frozenset({".md", ".json", ".txt"})
+
+
 def ledger_files(path: Path) -> Iterator[Path]:
-    """The file itself, or every file below a folder in order of names, hidden ones left out."""
+    """The file itself, or every file below a folder in order of names; hidden files and texts are left out."""
     if path.is_file():
         yield path
         return
     for file in sorted(path.rglob("*")):
-        if file.is_file() and not file.name.startswith("."):
+        if file.is_file() and not file.name.startswith(".") and file.suffix not in _NOT_LEDGERS:
             yield file
 
 

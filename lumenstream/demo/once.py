@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from lumenstream import database, panel
-from lumenstream.demo.expected import Expected, expected
+from lumenstream.demo.expected import Expected
 from lumenstream.demo.options import DemoOptions
 from lumenstream.demo.roles import Roles
 from lumenstream.demo.verify import VerificationError, table_counts, verify
@@ -70,12 +70,14 @@ def wait_and_verify(
     check: Callable[[Snapshot], None],
     stop: threading.Event,
     graphql_path: str,
+    goal: Expected | None,
 ) -> Result:
-    """Wait until cursor and publisher reach the last ledger, then verify. NotFinishedError when nothing moves any more."""
+    """Wait until cursor and publisher reach the goal (None: the sandbox's last ledger), then verify.
+
+    NotFinishedError when nothing moves any more.
+    """
     started = time.monotonic()
-    if options.ledgers is not None:
-        goal = expected(options.ledgers)
-    else:
+    if goal is None:
         ledgers = settings.sandbox.max_ledgers
         goal = Expected(ledgers, _FIRST_SANDBOX_LEDGER + ledgers - 1)
     snapshot = _wait(goal, options, monitor, roles, check, stop)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from lumenstream import database, kafka, masking, panel
+from lumenstream.demo.expected import Expected, expected
 from lumenstream.demo.interrupts import stop_on_signals
 from lumenstream.demo.once import Result, wait_and_verify
 from lumenstream.demo.options import DemoOptions, settings_for
@@ -74,10 +75,11 @@ def run(options: DemoOptions) -> Result | None:
 
     how = "the native decoder" if DECODER == "native" else "the pure-Python decoder (no native one was built: cargo was missing)"
     _say(f"lumenstream demo with {how}")
+    goal = expected(options.ledgers) if options.once and options.ledgers is not None else None
     logs = _log_directory(options)
     try:
         with stop_on_signals() as stop, ExitStack() as stack:
-            result = _run(options, logs, stop, stack, started)
+            result = _run(options, goal, logs, stop, stack, started)
     except ServerError as error:
         raise EmbeddedServerError(str(error), hint=f"logs: {logs}") from error
     except LumenstreamError as error:
@@ -89,7 +91,9 @@ def run(options: DemoOptions) -> Result | None:
     return result
 
 
-def _run(options: DemoOptions, logs: Path, stop: threading.Event, stack: ExitStack, started: float) -> Result | None:
+def _run(
+    options: DemoOptions, goal: Expected | None, logs: Path, stop: threading.Event, stack: ExitStack, started: float
+) -> Result | None:
     directory = options.data_dir / "postgres" if options.data_dir else None
     _say("starting PostgreSQL and the Tansu broker, both embedded ...")
     postgres = stack.enter_context(EmbeddedPostgres(directory))
@@ -115,7 +119,7 @@ def _run(options: DemoOptions, logs: Path, stop: threading.Event, stack: ExitSta
         limits.check(snapshot, stop)
 
     if options.once:
-        result = wait_and_verify(options, settings, monitor, roles, check, stop, GRAPHQL_PATH)
+        result = wait_and_verify(options, settings, monitor, roles, check, stop, GRAPHQL_PATH, goal)
         return result.finished(time.monotonic() - started)
     notes = _urls(settings, roles, logs)
     for note in notes:

@@ -1,0 +1,175 @@
+"""`lumenstream demo`, the real command with its own servers: real ledgers the whole way, and sandbox runs that end early."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from lumenstream.embedded import EmbeddedPostgres, EmbeddedTansu, MissingWheelError
+from lumenstream.errors import ExitCode
+
+REPOSITORY = Path(__file__).parents[2]
+WHOLE_RUN_S = 240
+STOP_S = 60
+
+pytestmark = pytest.mark.timeout(400)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def wheels() -> None:
+    """The servers of the demo must be installed: start and stop each once."""
+    try:
+        with EmbeddedPostgres(), EmbeddedTansu():
+            pass
+    except MissingWheelError as error:
+        pytest.skip(str(error))
+
+
+def environment() -> dict[str, str]:
+    """Without settings of the developer's own."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("LUMENSTREAM_")}
+    return {**kept, **({"LUMENSTREAM_REQUIRE_NATIVE": "1"} if os.environ.get("LUMENSTREAM_REQUIRE_NATIVE") == "1" else {})}
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "lumenstream", "demo", *arguments],
+        cwd=REPOSITORY,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def once(*arguments: str) -> tuple[dict[str, Any], str]:
+    """Run `demo --once --json`; the object of its last line, and stderr."""
+    demo = start("--once", "--json", *arguments)
+    out, error = demo.communicate(timeout=WHOLE_RUN_S)
+    assert demo.returncode == 0, error
+    result: dict[str, Any] = json.loads(out.splitlines()[-1])
+    return result, error
+
+
+def golden(directory: Path, names: set[str]) -> Iterator[dict[str, Any]]:
+    with gzip.open(directory / "base" / "pubnet.jsonl.gz", "rt", encoding="utf-8") as lines:
+        for line in lines:
+            ledger = json.loads(line)
+            if ledger["file"] in names:
+                yield ledger
+
+
+def test_real_ledgers_the_whole_way_as_the_reference_has_them(shared_ledgers: Path, shared_golden: Path) -> None:
+    folder = shared_ledgers / "pubnet"
+    expected = list(golden(shared_golden, {f"pubnet/{path.name}" for path in folder.iterdir()}))
+    result, error = once("--network", "pubnet", "--ledgers", str(folder))
+
+    assert re.match(r"lumenstream demo with the (native|pure-Python) decoder", error)
+    tables = result["tables"]
+    assert result["ledgers"] == tables["ledgers"] == len(expected) == 4
+    assert result["decoder"] in ("native", "python") and result["seconds"] > 0
+    for table in ("transactions", "operations"):
+        assert tables[table] == sum(len(ledger[table]) for ledger in expected), table
+    assert tables["trustline_assets"] == len({asset["id"] for ledger in expected for asset in ledger["trustline_assets"]})
+
+    # The reference links a few accounts because of effects alone; the processors of this release do not derive those.
+    for table in ("transactions_accounts", "operations_accounts"):
+        wanted = sum(len(ledger[table]) for ledger in expected)
+        assert wanted - 5 <= tables[table] <= wanted, table
+
+    last: dict[tuple[str, str], str] = {}
+    accounts: dict[str, str] = {}
+    for ledger in sorted(expected, key=lambda ledger: ledger["transactions"][0]["ledger_number"]):
+        for change in ledger["trustline_changes"]:
+            last[change["account_id"], change["trustline_asset_id"]] = change["operation"]
+        for change in ledger["account_changes"]:
+            accounts[change["account_id"]] = change["operation"]
+    assert tables["trustline_balances"] == sum(operation != "REMOVE" for operation in last.values())
+    # Ours also follow fees and refunds, which the reference at that commit does not.
+    assert tables["native_balances"] >= sum(operation != "REMOVE" for operation in accounts.values())
+    balance_changes = [row for ledger in expected for row in ledger["state_changes"] if row["state_change_category"] == "BALANCE"]
+    assert tables["state_changes"] >= len(balance_changes)
+    assert result["queried_transactions"] >= 4 and result["queried_accounts"] > 0
+
+
+def test_a_folder_that_holds_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.xdr").write_text("not a ledger at all, only text", encoding="utf-8")
+    demo = start("--once", "--json", "--network", "pubnet", "--ledgers", str(tmp_path))
+    out, error = demo.communicate(timeout=WHOLE_RUN_S)
+    assert demo.returncode == ExitCode.INTEGRITY, error
+    assert "notes.xdr" in error and not out
+
+
+def test_the_sandbox_once() -> None:
+    result, _ = once("--max-ledgers", "5", "--close-seconds", "0.2", "--transactions", "5")
+    assert result["ledgers"] == 5
+    assert result["tables"]["transactions"] > 0
+
+
+def wait_for(pattern: str, demo: subprocess.Popen[str], seen: list[str]) -> re.Match[str]:
+    """Read stderr up to a line that matches."""
+    assert demo.stderr is not None
+    deadline = time.monotonic() + WHOLE_RUN_S
+    while time.monotonic() < deadline:
+        line = demo.stderr.readline()
+        seen.append(line)
+        if match := re.search(pattern, line):
+            return match
+        assert line or demo.poll() is None, "".join(seen)
+    raise AssertionError(f"{pattern} was not seen in\n{''.join(seen)}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_everything_and_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
+    demo = start("--close-seconds", "0.5")
+    seen: list[str] = []
+    try:
+        api = wait_for(r"query page +(http://\S+)/", demo, seen)[1]
+        wait_for(r"sink (?:[2-9]|\d\d)", demo, seen)
+        with urllib.request.urlopen(f"{api}/health", timeout=10) as answer:
+            assert answer.status == 200
+        family = psutil.Process(demo.pid).children(recursive=True)
+        assert len(family) >= 14  # seven supervisors and what they run
+        demo.send_signal(number)
+        rest = demo.communicate(timeout=STOP_S)[1]
+    finally:
+        demo.kill()
+    assert demo.returncode == 0, "".join(seen) + rest
+    assert "nothing is left running" in rest
+    assert [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def test_a_role_that_dies_ends_the_demo_with_its_log() -> None:
+    demo = start("--close-seconds", "0.5")
+    seen: list[str] = []
+    try:
+        wait_for(r"sink [2-9]", demo, seen)
+        family = psutil.Process(demo.pid).children(recursive=True)
+        sink = next(process for process in family if process.cmdline()[-2:] == ["lumenstream", "sink"])
+        sink.kill()
+        rest = demo.communicate(timeout=STOP_S)[1]
+    finally:
+        demo.kill()
+    assert demo.returncode == ExitCode.FAILED
+    assert "the sink ended with exit code" in rest and "sink.log" in rest
+    assert [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def test_the_demo_stops_at_its_limits() -> None:
+    demo = start("--close-seconds", "0.2", "--max-ledgers", "4")
+    error = demo.communicate(timeout=WHOLE_RUN_S)[1]
+    assert demo.returncode == 0, error
+    assert "the end, as announced: " in error and "--max-ledgers" in error
