@@ -6,7 +6,8 @@
 
 The schema is `xdr-definitions-json/xdr.json` of the `stellar-xdr` crate, version 30.0.0, which `cargo fetch` puts into the
 registry folder. The first two outputs decode everything reachable from ROOT. They are exactly as strict as that crate, and
-stricter in one point: a boolean is 0 or 1. `native/src/cursor.rs` and `lumenstream/xdr/_cursor.py` hold the primitives the generated code calls.
+stricter in one point: a boolean is 0 or 1. `native/src/cursor.rs` and `lumenstream/xdr/_cursor.py` hold the primitives that
+the generated code calls.
 
 Recursion. The reference decoder spends one level of its depth limit per nested read, primitives included. The generated code
 counts the same levels, but only where they can run out: in types that reach or are reached from a recursive type ("deep").

@@ -159,12 +159,8 @@ def entry_key(entry: Any) -> bytes:
         types.TRUSTLINE: lambda: {"trust_line": sdk.LedgerKeyTrustLine(data.trust_line.account_id, data.trust_line.asset)},
         types.OFFER: lambda: {"offer": sdk.LedgerKeyOffer(data.offer.seller_id, data.offer.offer_id)},
         types.DATA: lambda: {"data": sdk.LedgerKeyData(data.data.account_id, data.data.data_name)},
-        types.CLAIMABLE_BALANCE: lambda: {
-            "claimable_balance": sdk.LedgerKeyClaimableBalance(data.claimable_balance.balance_id)
-        },
-        types.LIQUIDITY_POOL: lambda: {
-            "liquidity_pool": sdk.LedgerKeyLiquidityPool(data.liquidity_pool.liquidity_pool_id)
-        },
+        types.CLAIMABLE_BALANCE: lambda: {"claimable_balance": sdk.LedgerKeyClaimableBalance(data.claimable_balance.balance_id)},
+        types.LIQUIDITY_POOL: lambda: {"liquidity_pool": sdk.LedgerKeyLiquidityPool(data.liquidity_pool.liquidity_pool_id)},
         types.CONTRACT_DATA: lambda: {
             "contract_data": sdk.LedgerKeyContractData(
                 data.contract_data.contract, data.contract_data.key, data.contract_data.durability

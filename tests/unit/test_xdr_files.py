@@ -52,7 +52,9 @@ def test_every_wrapping(tmp_path: Path, ledgers: list[bytes], compression: str) 
 
 def test_all_real_files_can_be_read(shared_ledgers: Path) -> None:
     counts = {
-        folder: sum(1 for path in ledger_files(shared_ledgers, folder) for data in read_ledgers(path) if read_header(data))
+        folder: sum(
+            read_header(data).sequence > 0 for path in ledger_files(shared_ledgers, folder) for data in read_ledgers(path)
+        )
         for folder in PASSPHRASES
     }
     assert counts["stellar-core"] > 7000

@@ -67,8 +67,7 @@ def accepts(decoder: Decoder, data: bytes) -> bool:
     try:
         decoder.validate(data)
     except LedgerDecodeError as error:
-        assert "offset" in str(error), "the message must say where"
-        return False
+        return " at offset " not in str(error)  # a refusal must say where; one that does not counts as a disagreement
     return True
 
 
@@ -155,9 +154,7 @@ LEAVES = {
         sdk.SCValType.SCV_ADDRESS,
         address=sdk.SCAddress(
             sdk.SCAddressType.SC_ADDRESS_TYPE_ACCOUNT,
-            account_id=sdk.AccountID(
-                sdk.PublicKey(sdk.PublicKeyType.PUBLIC_KEY_TYPE_ED25519, ed25519=sdk.Uint256(bytes(32)))
-            ),
+            account_id=sdk.AccountID(sdk.PublicKey(sdk.PublicKeyType.PUBLIC_KEY_TYPE_ED25519, ed25519=sdk.Uint256(bytes(32)))),
         ),
     ),
 }
