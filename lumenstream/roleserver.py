@@ -1,6 +1,6 @@
-"""The small HTTP server every long-running role has: /health, /ready and /metrics on 127.0.0.1, in a daemon thread.
+"""The small HTTP server every long-running role has: /health, /ready and /metrics, in a daemon thread.
 
-Health is a function of the role's own state; it answers 200 or 503 with a JSON object that says what is wrong.
+It listens on setting `http.host`: 127.0.0.1, unless a container says otherwise in its environment. Health is a function of the role's own state; it answers 200 or 503 with a JSON object that says what is wrong.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Any
 import orjson
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
+from lumenstream.settings import load_settings
+
 
 @dataclass(frozen=True, slots=True)
 class Health:
@@ -25,9 +27,10 @@ class Health:
 
 
 class RoleServer:
-    """Serves until `stop`. Port 0 takes a free one; `port` says which."""
+    """Serves until `stop`. Port 0 takes a free one; `port` says which. Without a `host`, the setting of the environment."""
 
-    def __init__(self, port: int, health: Callable[[], Health], host: str = "127.0.0.1") -> None:
+    def __init__(self, port: int, health: Callable[[], Health], host: str | None = None) -> None:
+        host = host if host is not None else load_settings().http.host
         handler = type("Handler", (_Handler,), {"health": staticmethod(health)})
         self._server = ThreadingHTTPServer((host, port), handler)
         self._server.daemon_threads = True

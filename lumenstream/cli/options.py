@@ -38,7 +38,6 @@ GLOBAL_OPTIONS: Final = (
     GlobalOption("kafka__topic_prefix", "--topic-prefix", str, "put in front of every topic and consumer group"),
     GlobalOption("network__name", "--network", str, "pubnet, testnet, sandbox, or any name with a passphrase"),
     GlobalOption("network__passphrase", "--network-passphrase", str, "passphrase of a network we do not know by name"),
-    GlobalOption("http__host", "--http-host", str, "address on which roles serve /health and /metrics"),
     GlobalOption("log__level", "--log-level", Literal["debug", "info", "warning", "error"], "least level that is logged"),
     GlobalOption("log__format", "--log-format", Literal["console", "json"], "for eyes or for machines"),
 )
