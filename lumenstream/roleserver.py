@@ -1,6 +1,7 @@
 """The small HTTP server every long-running role has: /health, /ready and /metrics, in a daemon thread.
 
-It listens on setting `http.host`: 127.0.0.1, unless a container says otherwise in its environment. Health is a function of the role's own state; it answers 200 or 503 with a JSON object that says what is wrong.
+It listens on setting `http.host`: 127.0.0.1, unless a container says otherwise in its environment. Health is a function of the
+role's own state; it answers 200 or 503 with a JSON object that says what is wrong.
 """
 
 from __future__ import annotations

@@ -134,7 +134,7 @@ def derive(
     from processors import derive as derivation
     from processors import registry
 
-    chosen = registry.create(settings.process.processors, network_id)
+    chosen = registry.create(settings.process.processors or None, network_id)
     with _ledger_errors(path):
         for data in _raw_ledgers(path, index):
             for row in derivation.derive_rows(xdr.decode_ledger(data, network_id), chosen):
