@@ -171,7 +171,7 @@ def test_processors_are_registered(url: str) -> None:
         conn.execute("update processors set version = 0 where name = 'trustlines'")
         update_cursor(conn, Cursor.LATEST, 500)
         runner.migrate(url)
-        again = dict(conn.execute("select name, required_from from processors").fetchall())
+        again: dict[str, int] = dict(conn.execute("select name, required_from from processors").fetchall())
         assert again == dict.fromkeys(PROCESSORS, 1) | {"accounts": 1500}
         assert conn.execute("select version from processors where name = 'trustlines'").fetchone() == (1,)
 
@@ -189,7 +189,7 @@ def test_hypertables_where_there_are_any(url: str) -> None:
 def test_columnstore_settings_of_the_community_edition(database_url: str) -> None:
     with psycopg.connect(database_url) as conn:
         rows = conn.execute("select hypertable::text, segmentby from timescaledb_information.hypertable_compression_settings")
-        segments = dict(rows.fetchall())
+        segments: dict[str, str | None] = dict(rows.fetchall())
     assert {table for table, column in segments.items() if column == "account_id"} == {
         "transactions_accounts",
         "operations_accounts",

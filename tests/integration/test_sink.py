@@ -120,7 +120,7 @@ def test_a_restart_goes_on_where_it_was(world: World) -> None:
     world.send(chain[10:11], ["participants"])
     run_until(world, 109)
     with psycopg.connect(world.database_url) as conn:
-        offsets = dict(conn.execute('select partition, "offset" from sink_offsets').fetchall())
+        offsets: dict[int, int] = dict(conn.execute('select partition, "offset" from sink_offsets').fetchall())
     processors = len(chain[0].parts)
     assert offsets[110 % PARTITIONS] == processors * len([s for s in range(100, 110) if s % PARTITIONS == 110 % PARTITIONS])
     world.send(chain[10:11], [name for name in chain[10].parts if name != "participants"])

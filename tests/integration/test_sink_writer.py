@@ -13,9 +13,9 @@ import pytest
 from lumenstream.database import Connection
 from lumenstream.errors import FencedError, IntegrityError
 from schemas import families, strkey
+from schemas.assets import contract_uuid
 from schemas.families import AccountBalanceChange, SacBalanceChange, SacContractRow
 from schemas.parts import encode
-from schemas.state_changes import CATEGORY_OF
 from sinks.timescale.reorder import Arrival, Gathered
 from sinks.timescale.tables import LedgerEncoder, LedgerRows
 from sinks.timescale.writer import Writer, check_chain, read_state
@@ -24,7 +24,6 @@ from tests.integration.sink_world import (
     FakeLedger,
     account,
     contract,
-    contract_uuid,
     dump,
     expected_links,
     ledger_hash,
@@ -103,10 +102,9 @@ def test_every_row_is_what_the_parts_say(database_url: str) -> None:
 
 def check_state_changes(conn: psycopg.Connection[tuple[object, ...]], ledger: FakeLedger) -> None:
     """Field by field: each named field of each change against the column of its name."""
-    for name, changes in ledger.parts["token_transfers"].rows.items():
-        assert name.startswith(families.STATE_CHANGES_PREFIX)
-        for change in changes:
-            fields = change._asdict()
+    for category, family in families.STATE_CHANGES.items():
+        for change in ledger.parts["token_transfers"].rows.get(family.name, []):
+            fields = dict(zip((name for name, _ in family.columns), change, strict=True))
             key = [fields.pop(column) for column in ("to_id", "operation_id", "state_change_id")]
             columns = [*fields, "account_muxed_id", "signer_payload", "state_change_category", "ledger_number"]
             row = conn.execute(
@@ -122,7 +120,7 @@ def check_state_changes(conn: psycopg.Connection[tuple[object, ...]], ledger: Fa
             )
             payload = fields.get("signer_account_id") or b""
             assert (found.pop("signer_payload") or b"") == payload[33:]
-            assert found.pop("state_change_category") == CATEGORY_OF[type(change)]
+            assert found.pop("state_change_category") == category
             assert found.pop("ledger_number") == ledger.sequence
             assert found == {
                 column: value[:33]

@@ -238,7 +238,7 @@ def test_any_interleaving_commits_every_ledger_within_a_small_window(seed: int) 
             for _ in range(rng.randrange(1, 6)):
                 logs[partition].append(part(sequence, name, partition=partition, offset=len(logs[partition])))
     window = reorder(window_ledgers=rng.randrange(1, 9))
-    at, paused, quiet, committed = [0] * partitions, set[int](), 0, []
+    at, paused, quiet, committed = [0] * partitions, set[int](), 0, list[int]()
     for _ in range(200_000):
         readable = [p for p in range(partitions) if p not in paused and at[p] < len(logs[p])]
         if readable:
