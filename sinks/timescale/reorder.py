@@ -5,6 +5,9 @@ previous-sequence is the cursor. The window holds the lowest ledgers seen, bound
 back: its partition is to be paused and later sought back to the first offset given back (`rewinds`), so memory is bounded and no
 part is lost. It cannot lock up: the next ledger is always taken; a partition that holds some of its parts is never paused;
 while nothing of it is seen for a while, every paused partition is read again, since any of them may hold it.
+
+A failure tells of a message that may be wrong from its headers on. So a failure is shown while nothing better is known of its
+ledger, and never contradicts a part; two parts that contradict each other stop the sink.
 """
 
 from __future__ import annotations
@@ -52,6 +55,11 @@ class Gathered:
     failures: dict[str, Arrival] = field(default_factory=dict)
     offsets: dict[int, int] = field(default_factory=dict)  # partition: lowest offset of its parts
     size: int = 0
+
+    def is_of(self, headers: PartHeaders) -> bool:
+        """Whether headers speak of this very ledger."""
+        identity = (headers.sequence, headers.previous_sequence, headers.ledger_hash)
+        return identity == (self.sequence, self.previous_sequence, self.ledger_hash)
 
     @property
     def last_arrival(self) -> float:
@@ -104,7 +112,8 @@ class Reorder:
         headers = part.headers
         self._check_network(part)
         if headers.sequence <= self.cursor:
-            if headers.sequence == self.cursor and self.cursor_hash and headers.ledger_hash != self.cursor_hash:
+            other_hash = headers.sequence == self.cursor and self.cursor_hash and headers.ledger_hash != self.cursor_hash
+            if other_hash and headers.kind is PartKind.PART:
                 raise _contradiction(part, f"the committed ledger has hash {self.cursor_hash}")
             return Verdict.DUPLICATE
         if headers.kind is PartKind.PART and headers.schema != SCHEMA_VERSION:
@@ -112,6 +121,9 @@ class Reorder:
                 f"{_where(part)} has part schema {headers.schema}, this sink reads {SCHEMA_VERSION}",
                 hint="upgrade the sink before the processors",
             )
+        if headers.kind is PartKind.FAILURE and not self._agrees(part):
+            return Verdict.DUPLICATE
+        self._drop_hearsay(part)
         ledger = self._ledgers.get(headers.sequence)
         if ledger is None:
             self._check_predecessor(part)
@@ -119,7 +131,7 @@ class Reorder:
                 self._give_back(part.partition, part.offset, headers.sequence)
                 return Verdict.OUTSIDE
             ledger = self._open(part)
-        elif headers.ledger_hash != ledger.ledger_hash or headers.previous_sequence != ledger.previous_sequence:
+        elif not ledger.is_of(headers):
             raise _contradiction(
                 part, f"another part says hash {ledger.ledger_hash}, previous ledger {ledger.previous_sequence or 'none'}"
             )
@@ -152,8 +164,11 @@ class Reorder:
         self.cursor, self.cursor_hash, self._advanced_at = cursor, cursor_hash, now
         for sequence in [s for s in self._ledgers if s <= cursor]:
             self._drop(self._ledgers[sequence])
-        for ledger in self._ledgers.values():
-            self._check_link(ledger.sequence, ledger.previous_sequence)
+        for ledger in list(self._ledgers.values()):
+            if not ledger.parts and (ledger.previous_sequence or 0) < cursor:
+                self._drop(ledger)
+            else:
+                self._check_link(ledger.sequence, ledger.previous_sequence)
 
     def offsets_after(self, committed: Iterable[int]) -> dict[int, int]:
         """Per partition, where a restart must read from once these ledgers are committed."""
@@ -216,6 +231,23 @@ class Reorder:
                 f"{_where(part)} is of network {part.headers.network_id}, this sink writes {self._network_id}",
                 hint="another network's producer writes to these topics: separate them by LUMENSTREAM_KAFKA__TOPIC_PREFIX",
             )
+
+    def _agrees(self, failure: Arrival) -> bool:
+        """Whether a failure fits what is known. If not, that is no contradiction: its headers may be what is wrong."""
+        headers = failure.headers
+        ledger = self._ledgers.get(headers.sequence)
+        if ledger is not None:
+            return ledger.is_of(headers)
+        previous = headers.previous_sequence or 0
+        return previous >= self.cursor and previous not in self._by_previous
+
+    def _drop_hearsay(self, part: Arrival) -> None:
+        """Forget ledgers that only failures tell of, where this part says otherwise."""
+        headers = part.headers
+        for sequence in {headers.sequence, self._by_previous.get(headers.previous_sequence or 0)}:
+            ledger = None if sequence is None else self._ledgers.get(sequence)
+            if ledger is not None and not ledger.parts and not ledger.is_of(headers):
+                self._drop(ledger)
 
     def _check_predecessor(self, part: Arrival) -> None:
         headers = part.headers
