@@ -22,7 +22,7 @@ WRONG_HEADERS = [
 
 
 def failure(sequence: int, **other: Any) -> Arrival:
-    values: dict[str, Any] = {"previous_sequence": sequence - 1, "kind": PartKind.FAILURE, "schema": 0, "value": b"BadLedgerError"}
+    values: dict[str, Any] = {"previous_sequence": sequence - 1, "kind": PartKind.FAILURE, "schema": 0, "value": b"a reason"}
     return part(sequence, **{**values, "offset": 9, **other})
 
 
@@ -70,4 +70,4 @@ def test_the_reason_is_shown_until_then() -> None:
     window.add(failure(102, ledger_hash="cc" * 32))
     waiting = window.waiting()
     assert waiting is not None
-    assert (waiting.sequence, waiting.failures) == (102, {"participants": "BadLedgerError"})
+    assert (waiting.sequence, waiting.failures) == (102, {"participants": "a reason"})
