@@ -72,9 +72,11 @@ async def of_transactions(
         f"x.id <= p.id + {toid.MAX_OPERATION}",
         *beyond(page, ("x.id",), values),
     ]
+    # Without the fence the planner merges all chunks in key order, and looks into each for every parent.
     statement = (
-        f"SELECT o.* FROM {PARENTS} CROSS JOIN LATERAL (SELECT {projection(COLUMNS, selected, 'x')} FROM operations x "
-        f"{where(conditions)} {order(('x.id',), page)} LIMIT %(fetch)s) o"
+        f"SELECT o.* FROM {PARENTS} CROSS JOIN LATERAL (SELECT * FROM ("
+        f"SELECT {projection(COLUMNS, selected, 'x')} FROM operations x {where(conditions)} OFFSET 0) x "
+        f"{order(('x.id',), page)} LIMIT %(fetch)s) o"
     )
     rows = await database.fetch("operations_of_transactions", statement, values, OperationRow._make)
     grouped: dict[int, list[OperationRow]] = defaultdict(list)

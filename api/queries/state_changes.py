@@ -148,9 +148,11 @@ async def _of_parents(
 ) -> Sequence[StateChangeRow]:
     values: dict[str, Any] = {**parallel(parents), "fetch": page.fetch}
     conditions = ["x.ledger_created_at = p.closed_at", match_parent, *beyond(page, KEY, values)]
+    # Without the fence the planner merges all chunks in key order, and looks into each for every parent.
     statement = (
-        f"SELECT s.* FROM {PARENTS} CROSS JOIN LATERAL (SELECT {projection(COLUMNS, selected, 'x')} FROM state_changes x "
-        f"{where(conditions)} {order(KEY, page)} LIMIT %(fetch)s) s"
+        f"SELECT s.* FROM {PARENTS} CROSS JOIN LATERAL (SELECT * FROM ("
+        f"SELECT {projection(COLUMNS, selected, 'x')} FROM state_changes x {where(conditions)} OFFSET 0) x "
+        f"{order(KEY, page)} LIMIT %(fetch)s) s"
     )
     return await database.fetch(name, statement, values, StateChangeRow._make)
 

@@ -35,12 +35,12 @@ COLUMNS: Final = Columns(
 async def by_hash(database: Database, digest: bytes, selected: frozenset[str]) -> TransactionRow | None:
     """The transaction with this outer hash, or the fee bump around the transaction with this inner hash."""
     fields = projection(COLUMNS, selected, "t")
-    statement = (
-        f"SELECT {fields} FROM transactions t WHERE t.hash = %(hash)s "
-        f"UNION ALL SELECT {fields} FROM transactions t WHERE t.inner_hash = %(hash)s LIMIT 1"
-    )
-    rows = await database.fetch("transaction_by_hash", statement, {"hash": digest}, TransactionRow._make)
-    return rows[0] if rows else None
+    for column in ("hash", "inner_hash"):  # most look-ups end with the first: planning for every chunk is what costs
+        statement = f"SELECT {fields} FROM transactions t WHERE t.{column} = %(hash)s LIMIT 1"
+        rows = await database.fetch(f"transaction_by_{column}", statement, {"hash": digest}, TransactionRow._make)
+        if rows:
+            return rows[0]
+    return None
 
 
 async def listed(database: Database, page: Page, selected: frozenset[str]) -> Sequence[TransactionRow]:
