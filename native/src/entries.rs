@@ -1,8 +1,8 @@
 //! Ledger entries and ledger keys.
 
+use crate::cursor::Spanned;
 use crate::python::{Built, Object, Raised, bytes, int, pack, text, tuple, unsigned};
 use crate::rows::{Builder, Row};
-use crate::cursor::Spanned;
 use crate::xdr::{
     AccountEntry, AccountEntryExt, AccountEntryExtensionV1Ext, AccountEntryExtensionV2Ext, ClaimPredicate,
     ClaimableBalanceEntry, ClaimableBalanceEntryExt, Claimant, LedgerEntry, LedgerEntryData, LedgerEntryExt, LedgerKey,
@@ -92,7 +92,6 @@ impl<'py, 'a> Builder<'py, 'a> {
         ];
         self.row(Row::AccountEntry, items)
     }
-
 
     /// Signers, each with its sponsor: the two lists run in parallel.
     fn signers(&self, signers: &[Signer<'a>], sponsors: &[Option<PublicKey<'a>>]) -> Built<'py> {

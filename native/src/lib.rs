@@ -15,6 +15,7 @@ mod results;
 mod rows;
 mod scval;
 mod transactions;
+#[rustfmt::skip] // generated
 mod xdr;
 
 use pyo3::exceptions::PyValueError;

@@ -4,8 +4,9 @@ use crate::python::{Built, Object, Raised, int, tuple};
 use crate::rows::{Builder, Row};
 use crate::xdr::{
     AccountMergeResult, Asset, ClaimAtom, CreateClaimableBalanceResult, InflationResult, InvokeHostFunctionResult,
-    ManageBuyOfferResult, ManageOfferSuccessResult, ManageOfferSuccessResultOffer, ManageSellOfferResult, OperationResult,
-    OperationResultTr, PathPaymentStrictReceiveResult, PathPaymentStrictSendResult, SimplePaymentResult,
+    ManageBuyOfferResult, ManageOfferSuccessResult, ManageOfferSuccessResultOffer, ManageSellOfferResult,
+    OperationResult, OperationResultTr, PathPaymentStrictReceiveResult, PathPaymentStrictSendResult,
+    SimplePaymentResult,
 };
 
 impl<'py, 'a> Builder<'py, 'a> {

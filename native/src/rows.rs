@@ -22,16 +22,71 @@ macro_rules! row_types {
 }
 
 row_types!(
-    AccountEntry, AccountMerge, AllowTrust, Asset, AuthEntry, AuthInvocation, BeginSponsoringFutureReserves, BumpSequence,
-    Change, ChangeTrust, ClaimAtom, ClaimClaimableBalance, ClaimableBalanceEntry, Claimant, Clawback,
-    ClawbackClaimableBalance, ConfigSettingEntry, ContractCodeEntry, ContractDataEntry, ContractEvent, ContractIdPreimage,
-    ContractInstance, CreateAccount, CreateClaimableBalance, CreateContract, CreatePassiveSellOffer, DataEntry,
-    EndSponsoringFutureReserves, Entry, ExtendFootprintTtl, Inflation, InflationPayout, InvokeContract, InvokeHostFunction,
-    Ledger, LedgerHeader, LedgerKey, LiquidityPoolDeposit, LiquidityPoolEntry, LiquidityPoolParameters,
-    LiquidityPoolWithdraw, ManageBuyOffer, ManageData, ManageSellOffer, Memo, OfferEntry, OfferResult, Operation,
-    OperationResult, PathPaymentResult, PathPaymentStrictReceive, PathPaymentStrictSend, Payment, Price, RestoreFootprint,
-    RevokeSponsorship, ScVal, SetOptions, SetTrustLineFlags, Signer, Transaction, TransactionEvent, TrustLineEntry,
-    TtlEntry, Upgrade,
+    AccountEntry,
+    AccountMerge,
+    AllowTrust,
+    Asset,
+    AuthEntry,
+    AuthInvocation,
+    BeginSponsoringFutureReserves,
+    BumpSequence,
+    Change,
+    ChangeTrust,
+    ClaimAtom,
+    ClaimClaimableBalance,
+    ClaimableBalanceEntry,
+    Claimant,
+    Clawback,
+    ClawbackClaimableBalance,
+    ConfigSettingEntry,
+    ContractCodeEntry,
+    ContractDataEntry,
+    ContractEvent,
+    ContractIdPreimage,
+    ContractInstance,
+    CreateAccount,
+    CreateClaimableBalance,
+    CreateContract,
+    CreatePassiveSellOffer,
+    DataEntry,
+    EndSponsoringFutureReserves,
+    Entry,
+    ExtendFootprintTtl,
+    Inflation,
+    InflationPayout,
+    InvokeContract,
+    InvokeHostFunction,
+    Ledger,
+    LedgerHeader,
+    LedgerKey,
+    LiquidityPoolDeposit,
+    LiquidityPoolEntry,
+    LiquidityPoolParameters,
+    LiquidityPoolWithdraw,
+    ManageBuyOffer,
+    ManageData,
+    ManageSellOffer,
+    Memo,
+    OfferEntry,
+    OfferResult,
+    Operation,
+    OperationResult,
+    PathPaymentResult,
+    PathPaymentStrictReceive,
+    PathPaymentStrictSend,
+    Payment,
+    Price,
+    RestoreFootprint,
+    RevokeSponsorship,
+    ScVal,
+    SetOptions,
+    SetTrustLineFlags,
+    Signer,
+    Transaction,
+    TransactionEvent,
+    TrustLineEntry,
+    TtlEntry,
+    Upgrade,
 );
 
 /// One named tuple class.
@@ -183,7 +238,9 @@ impl<'py, 'a> Builder<'py, 'a> {
     pub fn row<const N: usize>(&self, row: Row, items: [Object<'py>; N]) -> Built<'py> {
         let row_type = &self.classes.rows[row as usize];
         if row_type.fields != N {
-            return Err(self.raise(PySystemError::new_err(format!("{} has {} fields", NAMES[row as usize], row_type.fields))));
+            return Err(
+                self.raise(PySystemError::new_err(format!("{} has {} fields", NAMES[row as usize], row_type.fields)))
+            );
         }
         // SAFETY: the class is a tuple subclass without further fields, so its allocator gives an empty tuple of N items
         // that nobody else has seen.

@@ -3,8 +3,8 @@
 use crate::python::{Built, Object, Raised, boolean, bytes, int, shifted, text, tuple, unsigned};
 use crate::rows::{Builder, Row};
 use crate::xdr::{
-    ContractEvent, ContractEventBody, ContractExecutable, PublicKey, SCAddress, SCContractInstance, SCError, SCMapEntry, SCVal,
-    TransactionEvent,
+    ContractEvent, ContractEventBody, ContractExecutable, PublicKey, SCAddress, SCContractInstance, SCError,
+    SCMapEntry, SCVal, TransactionEvent,
 };
 
 /// Strings up to this length are looked up among those already seen: asset names and the like repeat.

@@ -6,8 +6,8 @@ use crate::python::{Built, Object, Raised, bytes, int, text, tuple, unsigned};
 use crate::rows::{Builder, Row};
 use crate::xdr::{
     ContractEvent, FeeBumpTransactionInnerTx, InnerTransactionResultResult, LedgerEntryChange, Memo, Operation,
-    OperationResult, SCVal, TransactionEnvelope, TransactionEvent, TransactionExt, TransactionMeta, TransactionResultPair,
-    TransactionResultResult, TransactionV0, Transaction,
+    OperationResult, SCVal, Transaction, TransactionEnvelope, TransactionEvent, TransactionExt, TransactionMeta,
+    TransactionResultPair, TransactionResultResult, TransactionV0,
 };
 use sha2::{Digest, Sha256};
 
@@ -162,8 +162,9 @@ impl<'py, 'a> Builder<'py, 'a> {
     ) -> Built<'py> {
         let py = self.py;
         let label = || format!("transaction {position} ({})", crate::addresses::hex(processed.result.transaction_hash));
-        let meta = MetaParts::of(processed.meta)
-            .ok_or_else(|| self.content_error(format!("{}: transaction meta of version 0 is not supported", label())))?;
+        let meta = MetaParts::of(processed.meta).ok_or_else(|| {
+            self.content_error(format!("{}: transaction meta of version 0 is not supported", label()))
+        })?;
         if protocol < 10 && processed.meta.discriminant() < 2 && !processed.fee.is_empty() {
             let what = "fee changes of a protocol below 10 beside a meta below version 2";
             return Err(self.content_error(format!("{}: {what}", label())));
@@ -275,7 +276,9 @@ fn inner_results<'b, 'a>(result: &'b TransactionResultResult<'a>) -> InnerResult
         TransactionResultResult::Success(results) | TransactionResultResult::Failed(results) => (None, results),
         TransactionResultResult::FeeBumpInnerSuccess(pair) | TransactionResultResult::FeeBumpInnerFailed(pair) => {
             let results: &[OperationResult<'a>] = match &pair.result.result {
-                InnerTransactionResultResult::Success(results) | InnerTransactionResultResult::Failed(results) => results,
+                InnerTransactionResultResult::Success(results) | InnerTransactionResultResult::Failed(results) => {
+                    results
+                }
                 _ => &[],
             };
             (Some((pair.transaction_hash, pair.result.result.discriminant())), results)
