@@ -9,7 +9,7 @@ from schemas.strkey import storage_form
 from sinks.timescale import binary
 from sinks.timescale.binary import NULL, Field
 
-MAX_REMEMBERED: Final = 1 << 17
+MAX_REMEMBERED: Final = 1 << 16
 _SIGN_BIT: Final = 1 << 63
 
 

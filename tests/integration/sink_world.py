@@ -35,9 +35,13 @@ from schemas.parts import SCHEMA_VERSION, Part, encode
 from schemas.processors import PROCESSORS
 from schemas.state_changes import (
     AccountChange,
+    AllowanceChange,
+    BalanceAuthorizationChange,
     BalanceChange,
+    FlagsChange,
     MetadataChange,
     Reason,
+    ReservesChange,
     SignerChange,
     ThresholdChange,
     TrustlineChange,
@@ -54,8 +58,9 @@ TABLES = {
     "operations_accounts": "operation_id, account_id, account_muxed_id, ledger_created_at",
     "state_changes": "to_id, operation_id, state_change_id, state_change_category, state_change_reason, ledger_number, "
     "ledger_created_at, account_id, account_muxed_id, token_id, amount, to_muxed_id, signer_account_id, signer_payload, "
-    "signer_weight_old, signer_weight_new, creator_account_id, destination_account_id, threshold_old, threshold_new, "
-    "trustline_limit_old, trustline_limit_new, liquidity_pool_id, data_entry_name, key_value",
+    "signer_weight_old, signer_weight_new, spender_account_id, sponsored_account_id, sponsor_account_id, creator_account_id, "
+    "destination_account_id, claimable_balance_id, liquidity_pool_id, sponsored_data, data_entry_name, threshold_old, "
+    "threshold_new, trustline_limit_old, trustline_limit_new, flags, key_value",
     "trustline_assets": "id, code, issuer",
     "contract_tokens": "id, contract_id, type, code, issuer, name, symbol, decimals",
     "trustline_balances": "*",
@@ -153,6 +158,13 @@ def add_operation(rng: random.Random, parts: dict[str, Part], operation: int, so
             ThresholdChange(to_id, operation, (1 << 28) + 1, Reason.LOW, source, None, 3),
             MetadataChange(to_id, operation, (1 << 28) + 2, Reason.DATA_ENTRY, source, {"näme": {"new": "AA=="}}, "näme"),
             TrustlineChange(to_id, operation, (1 << 28) + 3, Reason.ADD, other, None, "ab" * 32, None, (1 << 63) - 1),
+            FlagsChange(to_id, operation, (1 << 28) + 4, Reason.SET, source, 6),
+            BalanceAuthorizationChange(to_id, operation, (1 << 28) + 5, Reason.SET, contract(3), contract(1), None, None),
+            BalanceAuthorizationChange(to_id, operation, (1 << 28) + 6, Reason.CLEAR, other, None, "cd" * 32, 64),
+            ReservesChange(to_id, operation, 1 << 30, Reason.SPONSOR, other, source, account(3), contract(1), "ab" * 32),
+            ReservesChange(to_id, operation, (1 << 30) + 1, Reason.UNSPONSOR, other, claimable_balance_id="00" * 36),
+            ReservesChange(to_id, operation, (1 << 30) + 2, Reason.SPONSOR, other, sponsored_data="x", signer_account_id=signer),
+            AllowanceChange(to_id, operation, 1 << 40, Reason.UPDATE, source, contract(1), other, big, {"live_until_ledger": 9}),
         ]
     )
 

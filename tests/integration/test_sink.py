@@ -24,6 +24,7 @@ from schemas.messages import PartKind
 from tests.integration.sink_world import PARTITIONS, TABLES, FakeLedger, RunningSink, World, dump, make_chain, make_ledger
 from tests.plugins.proxy import TcpProxy
 from tests.plugins.servers import KafkaForTest
+from tests.servers.kafka import KafkaServer
 
 WAIT_S = 30.0
 PROGRAM = "from lumenstream.settings import Settings; from sinks import timescale; timescale.run(Settings())"
@@ -315,6 +316,23 @@ def test_a_database_that_is_away_is_waited_for(world: World, tcp_proxy: Callable
         wait_for(lambda: health(port)[0] == 200)
     assert running.error is None
     assert len(dump(world.database_url)["ledgers"]) == 30
+
+
+def test_a_broker_that_dies_is_waited_for(own_kafka: KafkaServer, database_url: str) -> None:
+    broker, port = KafkaForTest(own_kafka.bootstrap, "own."), free_port()
+    broker.create_topic("ledger-changes", PARTITIONS)
+    world, chain = World(broker.bootstrap, broker.topic_prefix, database_url), make_chain(6, 100, 10)
+    world.send(chain[:5])
+    with RunningSink(world.settings(http_port=port)) as running:
+        reach(world, 104)
+        own_kafka.kill()
+        wait_for(lambda: health(port)[0] == 503)
+        assert health(port)[1]["problems"][0].startswith("kafka: ")
+        own_kafka.restart()
+        wait_for(lambda: health(port)[0] == 200)
+        world.send(chain[5:])
+        reach(world, 109)
+    assert running.error is None
 
 
 def test_it_waits_for_the_topic(kafka: KafkaForTest, database_url: str) -> None:
