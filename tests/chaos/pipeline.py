@@ -7,6 +7,7 @@ role has a name with a suffix (`sink-2`). Logs are kept in the test's folder and
 from __future__ import annotations
 
 import hashlib
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -32,8 +33,6 @@ POLL_SECONDS: Final = 0.05
 HTTP_SECONDS: Final = 5.0
 LOG_LINES: Final = 25
 SANDBOX_TRANSACTIONS: Final = 8
-# What a shell reports for a process that SIGKILL ended; the supervisor hands it on.
-EXIT_OF_SIGKILL: Final = 128 + 9
 COMMANDS: Final = {"producer": "produce", "worker": "process", "sink": "sink", "publisher": "publish"}
 ROLES: Final = tuple(COMMANDS)
 CURSORS: Final = ("latest_ingest_ledger", "publisher_cursor")
@@ -87,14 +86,17 @@ class Role:
         self.name = name
         self.child = child
         self.port = port
-        self.killed = False  # by the test
+        self._killed = False
+        self.accepted = {0}  # exit codes that are no failure while a test waits for something else
 
     @property
     def running(self) -> bool:
         return self.child.running
 
     def exit_code(self, timeout_seconds: float = END_SECONDS) -> int:
-        """Wait for the process to end by itself: negative for the signal that ended it, as `subprocess` tells it."""
+        """Wait for the process to end: negative for the signal that ended it, as `subprocess` tells it."""
+        if self._killed:
+            return -signal.SIGKILL
         code = self.child.wait(timeout_seconds)
         return 128 - code if code > 128 else code
 
@@ -104,6 +106,12 @@ class Role:
             return httpx.get(f"http://{LOOPBACK}:{self.port}{path}", timeout=HTTP_SECONDS)
         except httpx.TransportError:
             return None
+
+    def kill(self) -> None:
+        """SIGKILL, as the test wants it."""
+        self.child.kill()
+        self._killed = True
+        self.accepted.add(-signal.SIGKILL)
 
     def answers(self, path: str) -> bool:
         """Whether a page answers 200."""
@@ -171,7 +179,7 @@ class Pipeline:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         with ExitStack() as ends:  # every role is ended, whichever fails to
             for role in self.roles.values():
-                ends.callback(role.child.kill)
+                ends.callback(role.kill)
 
     def spawn(self, name: str, *, crashpoint: str = "", environment: Mapping[str, str] | None = None) -> Role:
         """Start a role and do not wait; one of that name is killed first. `crashpoint` is `name[:n]`."""
@@ -209,9 +217,7 @@ class Pipeline:
 
     def kill(self, name: str) -> None:
         """SIGKILL."""
-        role = self.roles[name]
-        role.killed = True
-        role.child.kill()
+        self.roles[name].kill()
 
     def cursor(self, name: str = CURSORS[0]) -> int | None:
         """A cursor's ledger, None while there is none."""
@@ -231,8 +237,8 @@ class Pipeline:
         """Wait until a cursor stands at a ledger. PipelineStuck at once when a role has failed meanwhile."""
 
         def there() -> bool:
-            ended = [role for role in self.roles.values() if not role.running and not role.killed]
-            failed = [f"{role.name} with {role.exit_code()}" for role in ended if role.exit_code() != 0]
+            ended = {role.name: role.exit_code() for role in self.roles.values() if not role.running}
+            failed = [f"{name} with {code}" for name, code in ended.items() if code not in self.roles[name].accepted]
             if failed:
                 raise PipelineStuck(f"ended: {', '.join(failed)}, before ledger {ledger}\n{self.report()}")
             return (self.cursor(name) or 0) >= ledger
@@ -262,6 +268,6 @@ def wait_for_crash(pipeline: Pipeline, name: str) -> None:
     role = pipeline.roles[name]
     pipeline.wait(lambda: not role.running, END_SECONDS, f"end of {name}")
     code = role.exit_code()
-    if code != -9:
+    if code != -signal.SIGKILL:
         raise PipelineStuck(f"{name} ended with {code}, not by SIGKILL\n{pipeline.report()}")
 

@@ -228,7 +228,7 @@ def refuse_then_go_on(
     from_folder = files_source(folder, source.first, source.last, source.network)
     refused = pipeline.spawn("producer", environment=from_folder.environment)
     assert refused.exit_code() == ExitCode.INTEGRITY, pipeline.report()
-    refused.killed = True  # it ended as it should
+    refused.accepted.add(ExitCode.INTEGRITY)
     if last_good is not None:
         pipeline.wait_for_cursor(last_good)
     assert pipeline.cursor() == last_good
