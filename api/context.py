@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import strawberry
 
-from api.database import Database
+from api.database import Reader
 from api.loaders import Loaders
 from api.paging import Page, PageArguments, page_of
 from api.selection import NODE, Selections
@@ -17,7 +17,7 @@ from lumenstream.settings import ApiSettings
 class Context:
     """One per request. `network_id` is SHA-256 of the network passphrase: token ids are derived from it."""
 
-    database: Database
+    database: Reader
     settings: ApiSettings
     network_id: bytes
     loaders: Loaders

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Protocol, Self, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection
@@ -17,6 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed
 
+from api.errors import ClientError, Code
 from lumenstream import database, logs, metrics
 from lumenstream.settings import DatabaseSettings
 
@@ -26,8 +27,31 @@ _CONNECTION_LOST: Final = frozenset({"connection_error", "connection_closed", "a
 
 DATABASE_ERRORS: Final = (psycopg.Error, PoolClosed, TimeoutError, OSError)  # PoolTimeout is a psycopg.Error
 
+MAX_STATEMENTS: Final = 100
+
 Row = TypeVar("Row")
 Values = Mapping[str, Any]
+
+
+class Reader(Protocol):
+    """What reads go through."""
+
+    async def fetch(self, name: str, statement: str, values: Values, row: Callable[[Sequence[Any]], Row]) -> list[Row]: ...
+
+
+class Allowance:
+    """The reads of one request: no more than MAX_STATEMENTS, whatever aliases it uses. Batches keep honest queries far below."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._left = MAX_STATEMENTS
+
+    async def fetch(self, name: str, statement: str, values: Values, row: Callable[[Sequence[Any]], Row]) -> list[Row]:
+        """COMPLEXITY_LIMIT_EXCEEDED when the allowance is used up."""
+        if self._left <= 0:
+            raise ClientError(Code.COMPLEXITY_LIMIT_EXCEEDED, f"operation needs more than {MAX_STATEMENTS} reads")
+        self._left -= 1
+        return await self._reader.fetch(name, statement, values, row)
 
 
 class Database:

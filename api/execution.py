@@ -5,9 +5,10 @@ Documents that were valid once are remembered with their text, so a client's few
 
 from __future__ import annotations
 
+import asyncio
 from asyncio import Future
 from collections import OrderedDict
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from inspect import isawaitable
 from types import CoroutineType
 from typing import Any, Final, NamedTuple, TypeGuard
@@ -23,6 +24,7 @@ from graphql import (
     NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
     OperationType,
+    OverlappingFieldsCanBeMergedRule,
     execute,
     get_operation_ast,
     parse,
@@ -30,17 +32,20 @@ from graphql import (
     validate,
 )
 from graphql.execution.values import get_variable_values
-from graphql.validation import MaxIntrospectionDepthRule
+from graphql.validation import ASTValidationRule, MaxIntrospectionDepthRule
 
 from api import limits
 from api.context import Context
-from api.database import Database
+from api.database import Allowance, Database
 from api.errors import Code, public, with_code
 from api.loaders import Loaders
 from lumenstream.settings import Settings
 
 DOCUMENTS: Final = 1_000
 MAX_VALIDATION_ERRORS: Final = 20
+LONG_QUERY: Final = 4_000  # characters
+# Comparing fields that overlap costs the square of their number, so that rule runs last, on what is not too complex.
+LINEAR_RULES: Final = tuple(rule for rule in specified_rules if rule is not OverlappingFieldsCanBeMergedRule)
 OK: Final = 200
 UNPROCESSABLE: Final = 422
 METHOD_NOT_ALLOWED: Final = 405
@@ -81,7 +86,7 @@ class Executor:
         self._database = database
         self._documents: OrderedDict[str, DocumentNode] = OrderedDict()
         introspection_rules = () if settings.api.introspection else (NoSchemaIntrospectionCustomRule,)
-        self._rules = (*specified_rules, MaxIntrospectionDepthRule, *introspection_rules)
+        self._rules = (*LINEAR_RULES, MaxIntrospectionDepthRule, *introspection_rules)
 
     async def answer(self, request: Request, request_id: str) -> Answer:
         try:
@@ -107,10 +112,14 @@ class Executor:
             error = GraphQLError("GET is for queries: use POST")
             raise _Refused(METHOD_NOT_ALLOWED, Code.GRAPHQL_VALIDATION_FAILED, [error])
         if known is None:
-            self._validate(request.query, document)
+            await self._validate(request.query, document, self._rules)
         self._check_variables(operation, request.variables)
         limits.check(self._schema, operation, _fragments(document), request.variables, self._settings)
-        context = Context(self._database, self._settings, self._network_id, Loaders(self._database), request_id)
+        if known is None:
+            await self._validate(request.query, document, (OverlappingFieldsCanBeMergedRule,))
+            self._remember(request.query, document)
+        reader = Allowance(self._database)
+        context = Context(reader, self._settings, self._network_id, Loaders(reader), request_id)
         result = execute(
             self._schema,
             document,
@@ -134,11 +143,16 @@ class Executor:
         except GraphQLSyntaxError as error:
             raise _Refused(UNPROCESSABLE, Code.GRAPHQL_PARSE_FAILED, [error]) from error
 
-    def _validate(self, text: str, document: DocumentNode) -> None:
-        """Remember the document if it is valid."""
-        errors = validate(self._schema, document, self._rules, max_errors=MAX_VALIDATION_ERRORS)
+    async def _validate(self, text: str, document: DocumentNode, rules: Sequence[type[ASTValidationRule]]) -> None:
+        """A long document is validated beside the loop: other requests go on meanwhile."""
+        if len(text) > LONG_QUERY:
+            errors = await asyncio.to_thread(validate, self._schema, document, rules, MAX_VALIDATION_ERRORS)
+        else:
+            errors = validate(self._schema, document, rules, MAX_VALIDATION_ERRORS)
         if errors:
             raise _Refused(UNPROCESSABLE, Code.GRAPHQL_VALIDATION_FAILED, errors)
+
+    def _remember(self, text: str, document: DocumentNode) -> None:
         self._documents[text] = document
         if len(self._documents) > DOCUMENTS:
             self._documents.popitem(last=False)

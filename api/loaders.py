@@ -14,7 +14,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 from strawberry.dataloader import DataLoader
 
-from api.database import Database
+from api.database import Reader
 from api.paging import Page
 from api.queries import accounts, operations, state_changes, transactions
 from api.queries.accounts import AccountKey
@@ -69,7 +69,7 @@ def _none() -> None:
 class Loaders:
     """The loaders of one request, each made when first used."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Reader) -> None:
         self._database = database
 
     @cached_property

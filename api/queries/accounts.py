@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from api.database import Database
+from api.database import Reader
 from api.paging import Page
 from api.queries.parts import Parent, parallel
 from schemas import strkey
@@ -53,7 +53,7 @@ def account_conditions(account: AccountKey, alias: str, values: dict[str, Any]) 
     return [f"{alias}.account_id = %(account)s", f"{alias}.account_muxed_id = %(muxed)s::bigint"]
 
 
-async def of_transactions(database: Database, parents: Sequence[Parent]) -> dict[int, list[AccountKey]]:
+async def of_transactions(database: Reader, parents: Sequence[Parent]) -> dict[int, list[AccountKey]]:
     """The accounts that take part in each transaction, by to_id, ordered by address."""
     statement = (
         "SELECT l.tx_to_id, l.account_id, l.account_muxed_id FROM transactions_accounts l "
@@ -62,7 +62,7 @@ async def of_transactions(database: Database, parents: Sequence[Parent]) -> dict
     return _by_parent(await database.fetch("accounts_of_transactions", statement, _parents(parents), LinkRow._make))
 
 
-async def of_operations(database: Database, parents: Sequence[Parent]) -> dict[int, list[AccountKey]]:
+async def of_operations(database: Reader, parents: Sequence[Parent]) -> dict[int, list[AccountKey]]:
     """The accounts that take part in each operation, by its id, ordered by address."""
     statement = (
         "SELECT l.operation_id, l.account_id, l.account_muxed_id FROM operations_accounts l "

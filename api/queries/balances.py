@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from api.database import Database
+from api.database import Reader
 
 
 class NativeRow(NamedTuple):
@@ -43,12 +43,12 @@ class SacRow(NamedTuple):
     last_modified_ledger: int
 
 
-async def native(database: Database, accounts: Sequence[bytes]) -> list[NativeRow]:
+async def native(database: Reader, accounts: Sequence[bytes]) -> list[NativeRow]:
     statement = f"SELECT {', '.join(NativeRow._fields)} FROM native_balances WHERE account_id = ANY(%(accounts)s::bytea[])"
     return await database.fetch("native_balances", statement, {"accounts": list(accounts)}, NativeRow._make)
 
 
-async def trustlines(database: Database, accounts: Sequence[bytes]) -> list[TrustlineRow]:
+async def trustlines(database: Reader, accounts: Sequence[bytes]) -> list[TrustlineRow]:
     """Ordered by asset id, the order of the primary key."""
     statement = (
         "SELECT b.account_id, a.code, a.issuer, b.balance, b.trust_limit, b.buying_liabilities, b.selling_liabilities, b.flags, "
@@ -58,7 +58,7 @@ async def trustlines(database: Database, accounts: Sequence[bytes]) -> list[Trus
     return await database.fetch("trustline_balances", statement, {"accounts": list(accounts)}, TrustlineRow._make)
 
 
-async def sac(database: Database, contracts: Sequence[bytes]) -> list[SacRow]:
+async def sac(database: Reader, contracts: Sequence[bytes]) -> list[SacRow]:
     """What contracts hold of Stellar asset contracts' tokens, ordered by the token's id."""
     statement = (
         "SELECT b.account_id, c.contract_id, c.code, c.issuer, c.decimals, b.balance, b.is_authorized, b.is_clawback_enabled, "

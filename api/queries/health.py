@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
-from api.database import Database
+from api.database import Reader
 from lumenstream.database import Cursor
 
 
@@ -17,7 +17,7 @@ class CursorRow(NamedTuple):
     closed_at: datetime | None
 
 
-async def cursor(database: Database) -> CursorRow:
+async def cursor(database: Reader) -> CursorRow:
     statement = (
         "SELECT c.latest, c.oldest, l.closed_at FROM (SELECT "
         "coalesce(max(value::bigint) FILTER (WHERE key = %(latest)s), 0) AS latest, "
@@ -28,7 +28,7 @@ async def cursor(database: Database) -> CursorRow:
     return (await database.fetch("cursor", statement, values, CursorRow._make))[0]
 
 
-async def schema_version(database: Database) -> int:
+async def schema_version(database: Reader) -> int:
     """The newest migration applied, 0 for none."""
     found = await database.fetch("schema_exists", "SELECT to_regclass('schema_migrations')::text", {}, tuple)
     if found[0][0] is None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from api.database import Database
+from api.database import Reader
 from api.paging import Page
 from api.queries.accounts import AccountKey, AccountPage, account_conditions
 from api.queries.parts import PARENTS, Columns, Parent, between, beyond, order, parallel, projection, timed_beyond, where
@@ -28,13 +28,13 @@ class OperationRow(NamedTuple):
 COLUMNS: Final = Columns(OperationRow._fields, {"operationXdr": ("operation_xdr",)})
 
 
-async def by_id(database: Database, operation_id: int, selected: frozenset[str]) -> OperationRow | None:
+async def by_id(database: Reader, operation_id: int, selected: frozenset[str]) -> OperationRow | None:
     statement = f"SELECT {projection(COLUMNS, selected, 'o')} FROM operations o WHERE o.id = %(id)s::bigint LIMIT 1"
     rows = await database.fetch("operation_by_id", statement, {"id": operation_id}, OperationRow._make)
     return rows[0] if rows else None
 
 
-async def listed(database: Database, page: Page, selected: frozenset[str]) -> Sequence[OperationRow]:
+async def listed(database: Reader, page: Page, selected: frozenset[str]) -> Sequence[OperationRow]:
     """A page of all operations."""
     values: dict[str, Any] = {"fetch": page.fetch}
     conditions = timed_beyond(page, "o.ledger_created_at", ("o.id",), values)
@@ -44,7 +44,7 @@ async def listed(database: Database, page: Page, selected: frozenset[str]) -> Se
 
 
 async def of_account(
-    database: Database, account: AccountKey, wanted: AccountPage, selected: frozenset[str]
+    database: Reader, account: AccountKey, wanted: AccountPage, selected: frozenset[str]
 ) -> Sequence[OperationRow]:
     """A page of the operations an account takes part in."""
     page = wanted.page
@@ -62,7 +62,7 @@ async def of_account(
 
 
 async def of_transactions(
-    database: Database, parents: Sequence[Parent], page: Page, selected: frozenset[str]
+    database: Reader, parents: Sequence[Parent], page: Page, selected: frozenset[str]
 ) -> dict[int, list[OperationRow]]:
     """A page of the operations of each transaction, by to_id; they are the ids behind the transaction's."""
     values: dict[str, Any] = {**parallel(parents), "fetch": page.fetch}
@@ -85,7 +85,7 @@ async def of_transactions(
     return {to_id: sorted(group, reverse=not page.forward) for to_id, group in grouped.items()}
 
 
-async def by_ids(database: Database, parents: Sequence[Parent], selected: frozenset[str]) -> dict[int, OperationRow]:
+async def by_ids(database: Reader, parents: Sequence[Parent], selected: frozenset[str]) -> dict[int, OperationRow]:
     """Operations by id and close time."""
     statement = (
         f"SELECT o.* FROM {PARENTS} CROSS JOIN LATERAL (SELECT {projection(COLUMNS, selected, 'x')} FROM operations x "

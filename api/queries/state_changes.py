@@ -8,7 +8,7 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
-from api.database import Database
+from api.database import Reader
 from api.paging import Page
 from api.queries.accounts import AccountKey, AccountPage, account_conditions
 from api.queries.parts import PARENTS, Columns, Parent, between, beyond, order, parallel, projection, timed_beyond, where
@@ -99,7 +99,7 @@ class Filter(NamedTuple):
     reason: str | None = None
 
 
-async def listed(database: Database, page: Page, selected: frozenset[str]) -> Sequence[StateChangeRow]:
+async def listed(database: Reader, page: Page, selected: frozenset[str]) -> Sequence[StateChangeRow]:
     """A page of all state changes."""
     values: dict[str, Any] = {"fetch": page.fetch}
     conditions = _whole_beyond(page, values)
@@ -111,7 +111,7 @@ async def listed(database: Database, page: Page, selected: frozenset[str]) -> Se
 
 
 async def of_account(
-    database: Database, account: AccountKey, wanted: AccountPage, chosen: Filter, selected: frozenset[str]
+    database: Reader, account: AccountKey, wanted: AccountPage, chosen: Filter, selected: frozenset[str]
 ) -> Sequence[StateChangeRow]:
     """A page of the state changes of an account that pass the filter."""
     page = wanted.page
@@ -127,7 +127,7 @@ async def of_account(
 
 
 async def of_transactions(
-    database: Database, parents: Sequence[Parent], page: Page, selected: frozenset[str]
+    database: Reader, parents: Sequence[Parent], page: Page, selected: frozenset[str]
 ) -> dict[int, list[StateChangeRow]]:
     """A page of the state changes of each transaction, by to_id."""
     rows = await _of_parents(database, "state_changes_of_transactions", "x.to_id = p.id", parents, page, selected)
@@ -135,7 +135,7 @@ async def of_transactions(
 
 
 async def of_operations(
-    database: Database, parents: Sequence[Parent], page: Page, selected: frozenset[str]
+    database: Reader, parents: Sequence[Parent], page: Page, selected: frozenset[str]
 ) -> dict[int, list[StateChangeRow]]:
     """A page of the state changes of each operation, by its id."""
     match_parent = f"x.to_id = p.id & ~{toid.OPERATION_MASK}::bigint AND x.operation_id = p.id"
@@ -144,7 +144,7 @@ async def of_operations(
 
 
 async def _of_parents(
-    database: Database, name: str, match_parent: str, parents: Sequence[Parent], page: Page, selected: frozenset[str]
+    database: Reader, name: str, match_parent: str, parents: Sequence[Parent], page: Page, selected: frozenset[str]
 ) -> Sequence[StateChangeRow]:
     values: dict[str, Any] = {**parallel(parents), "fetch": page.fetch}
     conditions = ["x.ledger_created_at = p.closed_at", match_parent, *beyond(page, KEY, values)]

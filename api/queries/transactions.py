@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from api.database import Database
+from api.database import Reader
 from api.paging import Page
 from api.queries.accounts import AccountKey, AccountPage, account_conditions
 from api.queries.parts import PARENTS, Columns, Parent, between, order, parallel, projection, timed_beyond, where
@@ -32,7 +32,7 @@ COLUMNS: Final = Columns(
 )
 
 
-async def by_hash(database: Database, digest: bytes, selected: frozenset[str]) -> TransactionRow | None:
+async def by_hash(database: Reader, digest: bytes, selected: frozenset[str]) -> TransactionRow | None:
     """The transaction with this outer hash, or the fee bump around the transaction with this inner hash."""
     fields = projection(COLUMNS, selected, "t")
     for column in ("hash", "inner_hash"):  # most look-ups end with the first: planning for every chunk is what costs
@@ -43,7 +43,7 @@ async def by_hash(database: Database, digest: bytes, selected: frozenset[str]) -
     return None
 
 
-async def listed(database: Database, page: Page, selected: frozenset[str]) -> Sequence[TransactionRow]:
+async def listed(database: Reader, page: Page, selected: frozenset[str]) -> Sequence[TransactionRow]:
     """A page of all transactions, in the order of the scan, one row more than the page when there are more."""
     values: dict[str, Any] = {"fetch": page.fetch}
     conditions = timed_beyond(page, "t.ledger_created_at", ("t.to_id",), values)
@@ -55,7 +55,7 @@ async def listed(database: Database, page: Page, selected: frozenset[str]) -> Se
 
 
 async def of_account(
-    database: Database, account: AccountKey, wanted: AccountPage, selected: frozenset[str]
+    database: Reader, account: AccountKey, wanted: AccountPage, selected: frozenset[str]
 ) -> Sequence[TransactionRow]:
     """A page of the transactions an account takes part in."""
     page = wanted.page
@@ -72,7 +72,7 @@ async def of_account(
     return await database.fetch("transactions_of_account", statement, values, TransactionRow._make)
 
 
-async def by_ids(database: Database, parents: Sequence[Parent], selected: frozenset[str]) -> dict[int, TransactionRow]:
+async def by_ids(database: Reader, parents: Sequence[Parent], selected: frozenset[str]) -> dict[int, TransactionRow]:
     """Transactions by id and close time."""
     statement = (
         f"SELECT t.* FROM {PARENTS} CROSS JOIN LATERAL (SELECT {projection(COLUMNS, selected, 'x')} FROM transactions x "

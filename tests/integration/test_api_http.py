@@ -125,6 +125,15 @@ def test_errors_have_their_code_and_status(api: Api, status: int, code: str, bod
     assert {error["extensions"]["code"] for error in answer.json()["errors"]} == {code}
 
 
+def test_aliases_cannot_ask_for_more_reads_than_the_allowance(api: Api) -> None:
+    before = statements()
+    many = " ".join(f"a{number}: operationById(id: {TO_ID + 1}) {{ id }}" for number in range(300))
+    answer = api.run(f"{{ {many} }}")
+    assert {error["extensions"]["code"] for error in answer["errors"]} == {"COMPLEXITY_LIMIT_EXCEEDED"}
+    assert len([found for found in answer["data"].values() if found]) == 100
+    assert statements() - before == 100
+
+
 def test_errors_say_what_helps(api: Api) -> None:
     many = api.run("query($a: [String!]!) { balancesByAccountAddresses(addresses: $a) { address } }", a=["G"] * 21)
     assert many["errors"][0]["extensions"] == {"code": "TOO_MANY_ADDRESSES", "limit": 20, "provided": 21}
