@@ -21,6 +21,8 @@ import pytest
 from lumenstream.embedded.processes import free_port
 from lumenstream.errors import FencedError, IntegrityError, LumenstreamError
 from schemas.messages import PartKind
+from sinks.timescale import service
+from sinks.timescale.writer import Committed, Writer
 from tests.integration.sink_world import PARTITIONS, TABLES, FakeLedger, RunningSink, World, dump, make_chain, make_ledger
 from tests.plugins.proxy import TcpProxy
 from tests.plugins.servers import KafkaForTest
@@ -316,6 +318,24 @@ def test_a_database_that_is_away_is_waited_for(world: World, tcp_proxy: Callable
         wait_for(lambda: health(port)[0] == 200)
     assert running.error is None
     assert len(dump(world.database_url)["ledgers"]) == 30
+
+
+def test_a_commit_whose_answer_is_lost_is_not_repeated(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ambiguous(Writer):
+        lost = 0
+
+        def commit(self, *arguments: Any) -> Committed:
+            done = super().commit(*arguments)
+            if Ambiguous.lost < 3:
+                Ambiguous.lost += 1
+                raise psycopg.OperationalError("the connection was lost in COMMIT")
+            return done
+
+    monkeypatch.setattr(service, "Writer", Ambiguous)
+    world.send(make_chain(6, 100, 10))
+    run_until(world, 109)
+    assert Ambiguous.lost == 3
+    assert len(dump(world.database_url)["ledgers"]) == 10
 
 
 def test_a_broker_that_dies_is_waited_for(own_kafka: KafkaServer, database_url: str) -> None:
