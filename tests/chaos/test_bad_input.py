@@ -175,17 +175,42 @@ def test_duplicate_ledger(pipeline: Pipeline, source: Source, baseline: Baseline
     baseline.check(pipeline)
 
 
-def test_broken_hash_chain_on_the_topic(
-    make_pipeline: MakePipeline, source: Source, baseline: Baseline, dice: random.Random
-) -> None:
-    """A forged ledger ends the sink before it is written; on clean topics everything goes on after the cursor."""
+def test_message_that_says_another_sequence(pipeline: Pipeline, source: Source, baseline: Baseline, dice: random.Random) -> None:
+    """Labelled as a ledger before it or as one still to come: the sink waits for what is missing, and a retry mends it."""
     ledgers = chain(source)
-    wrong = dice.randrange(1, len(ledgers))
+    wrong = dice.randrange(1, len(ledgers) - 1)
+    feed = start_consumers(pipeline)
+    headers = feed.headers(ledgers[dice.choice([at for at in range(1, len(ledgers)) if at != wrong])])
+    feed.send(*ledgers[:wrong])
+    feed.send(ledgers[wrong], headers=headers.to_kafka())
+    feed.send(*ledgers[wrong + 1 :])
+    sink = pipeline.roles["sink"]
+    pipeline.wait_for_cursor(ledgers[wrong - 1].sequence)
+    pipeline.wait(lambda: sink.health()["code"] == 503, REPORT_SECONDS, "/health of the sink that says so")
+    assert len(read_topic(pipeline.kafka, Topic.LEDGERS_FAILED)) == len(PROCESSORS)
+    assert pipeline.cursor() == ledgers[wrong - 1].sequence
+    feed.send(ledgers[wrong], topic=Topic.LEDGERS_RETRY)
+    pipeline.wait_for_end()
+    pipeline.wait(lambda: sink.answers("/health"), REPORT_SECONDS, "healthy sink")
+    baseline.check(pipeline)
+
+
+@pytest.mark.parametrize("what", ["hash", "sequence"])
+def test_broken_chain_on_the_topic(
+    what: str, make_pipeline: MakePipeline, source: Source, baseline: Baseline, dice: random.Random
+) -> None:
+    """A ledger that follows another one ends the sink before it is written; on clean topics all goes on after the cursor."""
+    ledgers = chain(source)
+    wrong = dice.randrange(2, len(ledgers))
     pipeline = make_pipeline()
     feed = start_consumers(pipeline)
     feed.send(*ledgers[:wrong])
     pipeline.wait_for_cursor(ledgers[wrong - 1].sequence)
-    feed.send(forged(ledgers[wrong], previous_hash=dice.randbytes(32)))
+    if what == "hash":
+        feed.send(forged(ledgers[wrong], previous_hash=dice.randbytes(32)))
+    else:
+        headers = replace(feed.headers(ledgers[wrong]), previous_sequence=dice.choice([None, ledgers[wrong - 2].sequence]))
+        feed.send(ledgers[wrong], headers=headers.to_kafka())
     sink = pipeline.roles["sink"]
     assert sink.exit_code() == ExitCode.INTEGRITY, pipeline.report()
     assert pipeline.cursor() == ledgers[wrong - 1].sequence
