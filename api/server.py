@@ -31,6 +31,7 @@ from lumenstream.settings import Settings
 
 GRAPHQL: Final = "/graphql/query"
 PATHS: Final = frozenset({"/", GRAPHQL, "/health", "/ready", "/metrics"})  # labels of the request metric
+ALLOWED: Final = "OPTIONS, GET, POST"  # of the GraphQL endpoint
 STATIC: Final = "/static/"
 DRAIN_MARGIN_SECONDS: Final = 5
 KEEP_ALIVE_SECONDS: Final = 75
@@ -77,6 +78,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(HTTPException, _http_error)
 
     async def query(request: Request) -> Response:
+        if request.method == "OPTIONS":
+            return Response(headers={"Allow": ALLOWED})
         if pages is not None and request.method == "GET" and _wants_page(request):
             return pages.page()
         return await graphql(request, executor, settings.api, request.state.request_id)
@@ -97,7 +100,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def get_metrics(_: Request) -> Response:
         return Response(generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    app.add_route(GRAPHQL, query, ["GET", "POST"])
+    app.add_route(GRAPHQL, query, ALLOWED.split(", "))
     app.add_route("/", home, ["GET"])
     app.add_route(STATIC + "{name}", static, ["GET"])
     app.add_route("/health", get_health, ["GET"])

@@ -149,6 +149,11 @@ def test_unknown_paths_and_methods(api: Api) -> None:
     assert (wrong.status_code, list(wrong.json())) == (405, ["error"])
 
 
+def test_options_say_what_is_allowed(api: Api) -> None:
+    answer = api.http.options(PATH)
+    assert (answer.status_code, answer.headers["allow"]) == (200, "OPTIONS, GET, POST")
+
+
 def test_a_mutation_by_get_is_refused(api: Api) -> None:
     assert api.http.get(PATH, params={"query": "mutation { registerAccount }"}).status_code == 405
 
