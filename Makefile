@@ -94,6 +94,6 @@ $(STAMPS)/dev: requirements-dev.lock | $(STAMPS)/venv
 $(STAMPS)/package: pyproject.toml $(wildcard native/Cargo.* native/src/*.rs) | $(STAMPS)/run
 	@command -v cargo >/dev/null 2>&1 && echo 'building the native decoder with cargo ...' \
 		|| echo 'no cargo: the pure-Python decoder will be used'
-	@$(PIP) install --no-build-isolation --no-deps --editable .
+	@PYTHONWARNINGS=ignore $(PIP) install --no-build-isolation --no-deps --editable .
 	@$(BIN)/python -c 'from lumenstream.xdr import DECODER; print("decoder:", DECODER)'
 	@touch $@

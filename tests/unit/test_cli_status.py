@@ -1,0 +1,186 @@
+"""The status view, the panel and the demo's helpers, without servers: from metrics pages to rows, lines and limits."""
+
+from __future__ import annotations
+
+import io
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from lumenstream import masking, panel
+from lumenstream.demo.expected import expected, ledger_files
+from lumenstream.demo.follow import LogFollower
+from lumenstream.demo.interrupts import stop_on_signals
+from lumenstream.demo.options import DemoOptions, settings_for
+from lumenstream.errors import ConfigurationError
+from lumenstream.settings import DatabaseSettings, Settings, load_settings
+from lumenstream.status import DatabaseStatus, Endpoint, Monitor, Samples, Snapshot, Stage, endpoints, scrape, stage_of
+from sandbox import Sandbox, SandboxSettings
+
+PRODUCER = "lumenstream_produced_ledger {ledger}\nlumenstream_produced_ledgers_total {count}\nprocess_resident_memory_bytes 1e8\n"
+SINK = (
+    "lumenstream_cursor_ledger 7\nlumenstream_committed_ledgers_total 5\nlumenstream_sink_is_leader 1\n"
+    'lumenstream_sink_missing_part{processor="accounts"} 1\nlumenstream_sink_missing_part{processor="effects"} 0\n'
+    'lumenstream_sink_waiting_seconds 33\nlumenstream_server_errors_total{server="kafka"} 2\n'
+)
+
+
+@pytest.fixture
+def page() -> Iterator[Callable[[str], str]]:
+    """Serves a text as /metrics, which the test may change; gives the URL."""
+    servers: list[ThreadingHTTPServer] = []
+
+    def serve(text: str) -> str:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = text.encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Quiet."""
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_address[1]}"
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_samples_add_and_compare_over_labels() -> None:
+    samples = Samples('a_total{x="1"} 2\na_total{x="2"} 5\n')
+    assert (samples.total("a_total"), samples.highest("a_total"), samples.total("b")) == (7, 5, 0)
+    assert samples.by_label("a_total", "x") == {"1": 2, "2": 5}
+
+
+def test_a_sink_that_waits_says_for_what() -> None:
+    stage = stage_of(Endpoint("sink", ""), Samples(SINK))
+    assert (stage.ledger, stage.count, stage.errors, stage.note) == (7, 5, 2, "waits 33 s for accounts")
+    assert stage_of(Endpoint("sink", ""), Samples("lumenstream_sink_is_leader 0\n")).note == "standing by"
+
+
+def test_monitor_gives_lag_and_shows_who_is_down(page: Callable[[str], str]) -> None:
+    targets = [
+        Endpoint("producer", page(PRODUCER.format(ledger=10, count=9))),
+        Endpoint("sink", page(SINK)),
+        Endpoint("api", "http://127.0.0.1:9"),
+    ]
+    snapshot = Monitor(targets, extra=lambda: [Stage("broker", up=True, memory_bytes=1 << 20)]).sample()
+    assert (snapshot.head, snapshot.cursor, snapshot.lag, snapshot.errors) == (10, 7, 3, 2)
+    assert [(stage.name, stage.up, stage.lag) for stage in snapshot.stages] == [
+        ("producer", True, 0),
+        ("sink", True, 3),
+        ("api", False, None),
+        ("broker", True, None),
+    ]
+    assert "sink 7" in panel.line(snapshot) and "api down" in panel.line(snapshot)
+    assert snapshot.to_json()["lag"] == 3
+
+
+def test_rates_survive_a_restart_and_finished_roles_keep_their_row(page: Callable[[str], str]) -> None:
+    done: set[str] = set()
+    counts = iter([5, 9, 1, 3])
+    served: list[str] = []
+    monitor = Monitor([Endpoint("producer", "")], finished=lambda: done)
+
+    def sample() -> Stage:
+        served.append(page(PRODUCER.format(ledger=10, count=next(counts))))
+        monitor.targets = (Endpoint("producer", served[-1]),)
+        time.sleep(0.01)
+        return monitor.sample().stages[0]
+
+    assert sample().rate is None
+    assert (sample().rate or 0) > 0
+    assert sample().rate is None  # the count fell: a new process
+    assert (sample().rate or 0) > 0
+    done.add("producer")
+    monitor.targets = (Endpoint("producer", "http://127.0.0.1:9"),)
+    stage = monitor.sample().stages[0]
+    assert (stage.up, stage.ledger, stage.note) == (True, 10, "finished")
+
+
+def test_a_page_that_is_no_metrics_counts_as_down(page: Callable[[str], str]) -> None:
+    assert scrape(Endpoint("api", page("<html> not { metrics"))) is None
+
+
+def test_the_database_that_does_not_answer_is_part_of_the_status() -> None:
+    settings = load_settings(database__url="postgresql://u:secret@127.0.0.1:9/x").database
+    found = Monitor([], database=settings).sample().database
+    assert found is not None and "does not answer" in found.error and "secret" not in found.error
+    assert isinstance(settings, DatabaseSettings)
+
+
+def test_the_panel_shows_every_stage_and_the_database() -> None:
+    stages = (Stage("sink", up=True, ledger=1_234, rate=2.5, lag=3, partitions=4, memory_bytes=5 << 20), Stage("api", up=False))
+    database = DatabaseStatus(cursor=1_234, ledgers=9, schema_version=3, edition="plain", required_processors=("accounts",))
+    out = io.StringIO()
+    Console(file=out, width=160).print(panel.render(Snapshot(stages, 1_237, 1_234, 0.0, database), "title", ["a note"]))
+    for text in ("1,234", "2.5 ledgers/s", "5 MiB", "api", "accounts", "a note"):
+        assert text in out.getvalue()
+
+
+def test_endpoints_count_workers_and_leave_out_free_ports() -> None:
+    settings = load_settings(process__workers=2, process__http_port=9000, publisher__http_port=0)
+    assert [endpoint.role for endpoint in endpoints(settings)] == ["producer", "worker 0", "worker 1", "sink", "api"]
+    assert endpoints(settings)[2].url.endswith(":9001")
+
+
+def test_settings_survive_the_way_through_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = load_settings(
+        database__url="postgresql://u:p%20w@h/d", process__processors="accounts,participants", producer__path=tmp_path
+    )
+    for name, value in masking.environment_of(before).items():
+        monkeypatch.setenv(name, value)
+    assert Settings() == before
+
+
+def test_logs_are_followed_with_their_role(tmp_path: Path) -> None:
+    log = tmp_path / "sink.log"
+    log.write_text("old\n", encoding="utf-8")
+    out = io.StringIO()
+    with LogFollower({"sink": log, "api": tmp_path / "none.log"}, out), log.open("a", encoding="utf-8") as writer:
+        writer.write("new\nnot yet comple")
+    assert out.getvalue() == "sink      | new\n"
+
+
+def test_signals_become_an_event_and_handlers_come_back() -> None:
+    former = signal.getsignal(signal.SIGTERM)
+    with stop_on_signals() as stop:
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.is_set()
+    assert signal.getsignal(signal.SIGTERM) is former
+
+
+def test_the_demo_has_ports_and_topics_of_its_own() -> None:
+    options = DemoOptions(flags={"network__name": "pubnet"}, ledgers=Path(__file__).parent, workers=3)
+    first, second = (settings_for(options, "postgresql://h/d", "127.0.0.1:1") for _ in range(2))
+    assert first.kafka.topic_prefix != second.kafka.topic_prefix
+    assert first.producer.source == "files" and first.network.name == "pubnet"
+    ports = [int(endpoint.url.rpartition(":")[2]) for endpoint in endpoints(first)]
+    assert len(ports) == len(set(ports)) == 7
+
+
+def test_what_a_folder_holds_is_told_from_headers(tmp_path: Path) -> None:
+    for closed in (Sandbox(SandboxSettings()).close_ledger() for _ in range(1)):
+        (tmp_path / "b.xdr").write_bytes(closed.meta)
+        (tmp_path / "a.xdr").write_bytes(closed.meta)
+    for name in ("README.md", "manifest.json", ".hidden"):
+        (tmp_path / name).write_text("not a ledger", encoding="utf-8")
+    assert [path.name for path in ledger_files(tmp_path)] == ["a.xdr", "b.xdr"]
+    assert expected(tmp_path) == (1, 2)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigurationError, match="no ledger"):
+        expected(tmp_path / "empty")
