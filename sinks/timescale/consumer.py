@@ -36,12 +36,17 @@ class BrokerUnreachableError(UnreachableError):
 
 
 class PartsConsumer:
-    """One consumer of all partitions. `trouble` says what is wrong with the broker right now, empty when nothing is."""
+    """One consumer of all partitions.
+
+    `trouble` says what is wrong with the broker right now, empty when nothing is; `lost` which partitions begin after their
+    stored offset, until a ledger is committed all the same.
+    """
 
     def __init__(self, settings: KafkaSettings, topic: str) -> None:
         self.topic = topic
         self.trouble = ""
         self.paused: set[int] = set()
+        self.lost: dict[int, str] = {}
         self._settings = settings
         self._probed_at = 0.0
         self._consumer = Consumer(kafka.consumer_config(settings, "sink") | LOW_LATENCY | {"error_cb": self._on_error})
@@ -55,7 +60,8 @@ class PartsConsumer:
         return 0 if topic is None or topic.error is not None else len(topic.partitions)
 
     def assign(self, stored: Mapping[int, int], count: int) -> None:
-        """Read every partition from its stored offset, else from its start. IntegrityError when stored messages are gone."""
+        """Read every partition from its stored offset, else from its start. `lost` names the partitions that start later."""
+        self.lost.clear()
         self._consumer.assign([TopicPartition(self.topic, p, self._first(p, stored.get(p))) for p in range(count)])
         self.paused.clear()
         SINK_PAUSED_PARTITIONS.set(0)
@@ -104,11 +110,10 @@ class PartsConsumer:
         if stored is None:
             return low
         if stored < low:
-            raise IntegrityError(
-                f"{self.topic} [{partition}] starts at offset {low}, the sink still needs {stored}: the broker deleted parts of "
-                "ledgers that are not committed",
-                hint="lumenstream produce --from N, N being the ledger after the cursor, makes them again",
-            )
+            # Not an end yet: they may have been made again, further on. Nothing is skipped, as ledgers name their predecessor.
+            self.lost[partition] = f"{self.topic} [{partition}] starts at offset {low}, the sink still needed {stored}"
+            _log.warning("the broker deleted parts that were not committed: looking further on", partition=partition, start=low)
+            return low
         if stored > high:
             _log.warning(
                 "the topic is younger than the database: reading it from its start", partition=partition, stored=stored, end=high

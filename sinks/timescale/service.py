@@ -19,7 +19,7 @@ import psycopg
 
 from lumenstream.crashpoint import crashpoint
 from lumenstream.database import check_schema, connect, error_class, is_permanent
-from lumenstream.errors import LumenstreamError, UnreachableError
+from lumenstream.errors import IntegrityError, LumenstreamError, UnreachableError
 from lumenstream.logs import get_logger
 from lumenstream.metrics import SERVER_ERRORS, SINK_DUPLICATE_PARTS
 from lumenstream.roleserver import RoleServer
@@ -36,6 +36,7 @@ POLL_SECONDS: Final = 0.1
 OBSERVE_SECONDS: Final = 0.25
 PROVE_SECONDS: Final = 1.0  # the lead is proved before every commit, and this often without one
 SEARCH_AFTER_SECONDS: Final = 1.0  # silence after which paused partitions are read too
+LOST_AFTER_SECONDS: Final = 3.0  # silence after which parts that the broker deleted are given up
 BACK_OFF_FIRST_SECONDS: Final = 0.1
 BACK_OFF_MAX_SECONDS: Final = 5.0
 TOPIC_POLL_SECONDS: Final = 1.0
@@ -164,8 +165,8 @@ class _Term:
             if len(batch) <= 1:  # a full group is waiting otherwise: reading on would only fill the window
                 self._read(consumer, reorder, 0 if batch else POLL_SECONDS)
                 batch = self._batch(reorder)
-            if batch:
-                self._commit(batch, reorder, writer)
+            if batch and self._commit(batch, reorder, writer):
+                consumer.lost.clear()
             consumer.rewind(reorder.take_rewinds())
             self._watch(consumer, reorder)
 
@@ -195,9 +196,9 @@ class _Term:
             if reorder.may_pause(partition):
                 consumer.pause(partition)
 
-    def _commit(self, batch: list[Gathered], reorder: Reorder, writer: Writer) -> None:
+    def _commit(self, batch: list[Gathered], reorder: Reorder, writer: Writer) -> bool:
         if not self._prove(reorder):
-            return
+            return False
         ledgers = [self._encoder.encode(at, [part.value for part in reorder.required_parts(at).values()]) for at in batch]
         check_chain(ledgers, reorder.cursor, reorder.cursor_hash)
         started = time.monotonic()
@@ -205,6 +206,7 @@ class _Term:
         crashpoint("sink.after_commit")
         reorder.advance(done.last, done.last_hash, time.time())
         self._state.committed(done, ledgers, time.monotonic() - started)
+        return True
 
     def _prove(self, reorder: Reorder) -> bool:
         """Prove the lead; False when what is required changed meanwhile, so that the batch has to be chosen again."""
@@ -234,6 +236,11 @@ class _Term:
             _log.warning("the next ledger does not come: reading paused partitions too", ledger=waiting.sequence)
             consumer.resume(set(consumer.paused))
             self._heard_at = now
+        elif consumer.lost and not consumer.trouble and now - self._heard_at > LOST_AFTER_SECONDS:
+            raise IntegrityError(
+                f"{next(iter(consumer.lost.values()))}: the broker deleted parts; ledger {reorder.cursor + 1} is nowhere else",
+                hint=f"lumenstream produce --from {reorder.cursor + 1} makes them again; then start the sink",
+            )
 
 
 @contextmanager

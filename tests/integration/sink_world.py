@@ -5,9 +5,13 @@ of them, worked out without the sink's code.
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 import threading
-from collections.abc import Iterable, Sequence
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +54,7 @@ from schemas.state_changes import (
 NETWORK = NetworkSettings(name="sandbox")
 NETWORK_ID = NETWORK.network_id().hex()
 PARTITIONS = 4
+WAIT_S = 30.0
 CLOSE_TIME = 1_700_000_000
 TABLES = {
     "transactions": "to_id, hash, inner_hash, fee_charged, result_code, ledger_number, ledger_created_at, is_fee_bump",
@@ -285,3 +290,36 @@ def expected_links(ledger: FakeLedger) -> tuple[set[tuple[int, bytes, int]], set
 
     of_transactions, of_operations = union_accounts(ledger.parts.values())
     return stored(of_transactions), stored(of_operations)
+
+
+def wait_for(condition: Callable[[], Any], what: str = "") -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(what or "condition")
+        time.sleep(0.02)
+
+
+def health(port: int) -> tuple[int, dict[str, Any]]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+    except urllib.error.URLError:
+        return 0, {"phase": "not listening yet"}
+
+
+def reach(world: World, cursor: int) -> None:
+    wait_for(lambda: world.cursor() >= cursor, f"cursor {cursor}")
+
+
+def run_until(world: World, cursor: int, **sink: Any) -> None:
+    with RunningSink(world.settings(**sink)) as running:
+        wait_for(lambda: world.cursor() >= cursor or not running.alive, f"cursor {cursor}, is {world.cursor()}: {running.error}")
+    assert running.error is None
+
+
+def phase(port: int) -> str:
+    return str(health(port)[1]["phase"])

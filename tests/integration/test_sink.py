@@ -1,16 +1,13 @@
-"""The live sink between a real broker and a real database: order, repeats, standbys, restarts, and what stops it."""
+"""The live sink between a real broker and a real database: order, repeats, crashes, standbys, servers that go away."""
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,42 +16,35 @@ import psycopg
 import pytest
 
 from lumenstream.embedded.processes import free_port
-from lumenstream.errors import FencedError, IntegrityError, LumenstreamError
-from schemas.messages import PartKind
+from lumenstream.errors import FencedError
 from sinks.timescale import service
 from sinks.timescale.writer import Committed, Writer
-from tests.integration.sink_world import PARTITIONS, TABLES, FakeLedger, RunningSink, World, dump, make_chain, make_ledger
+from tests.integration.sink_world import (
+    PARTITIONS,
+    TABLES,
+    WAIT_S,
+    FakeLedger,
+    RunningSink,
+    World,
+    dump,
+    health,
+    make_chain,
+    phase,
+    reach,
+    run_until,
+    wait_for,
+)
 from tests.plugins.proxy import TcpProxy
 from tests.plugins.servers import KafkaForTest
 from tests.servers.kafka import KafkaServer
 
-WAIT_S = 30.0
 PROGRAM = "from lumenstream.settings import Settings; from sinks import timescale; timescale.run(Settings())"
-
-
-def wait_for(condition: Callable[[], Any], what: str = "") -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(what or "condition")
-        time.sleep(0.02)
 
 
 @pytest.fixture
 def world(kafka: KafkaForTest, database_url: str) -> World:
     kafka.create_topic("ledger-changes", PARTITIONS, {"message.timestamp.type": "LogAppendTime"})
     return World(kafka.bootstrap, kafka.topic_prefix, database_url)
-
-
-def health(port: int) -> tuple[int, dict[str, Any]]:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, json.load(error)
-    except urllib.error.URLError:
-        return 0, {"phase": "not listening yet"}
 
 
 def reference(world: World, chain: list[FakeLedger]) -> dict[str, list[tuple[Any, ...]]]:
@@ -65,16 +55,6 @@ def reference(world: World, chain: list[FakeLedger]) -> dict[str, list[tuple[Any
     with psycopg.connect(world.database_url, autocommit=True) as conn:
         conn.execute(f"truncate {', '.join([*TABLES, 'sink_offsets'])}".encode())
     return tables
-
-
-def reach(world: World, cursor: int) -> None:
-    wait_for(lambda: world.cursor() >= cursor, f"cursor {cursor}")
-
-
-def run_until(world: World, cursor: int, **sink: Any) -> None:
-    with RunningSink(world.settings(**sink)) as running:
-        wait_for(lambda: world.cursor() >= cursor or not running.alive, f"cursor {cursor}, is {world.cursor()}: {running.error}")
-    assert running.error is None
 
 
 @contextmanager
@@ -159,19 +139,15 @@ def test_a_standby_takes_over_and_never_writes_before(world: World) -> None:
         wait_for(lambda: world.cursor() == 109)
         port = free_port()
         with RunningSink(world.settings(http_port=port)) as standby:
-            wait_for(lambda: _phase(port) == "standby")
+            wait_for(lambda: phase(port) == "standby")
             world.send(chain[10:15])
             wait_for(lambda: world.cursor() == 114)
-            assert _phase(port) == "standby"
+            assert phase(port) == "standby"
             leader.kill()
-            wait_for(lambda: _phase(port) == "leader")
+            wait_for(lambda: phase(port) == "leader")
             world.send(chain[15:])
             wait_for(lambda: world.cursor() == 119)
     assert standby.error is None
-
-
-def _phase(port: int) -> str:
-    return str(health(port)[1]["phase"])
 
 
 def test_sigterm_ends_it_cleanly(world: World) -> None:
@@ -180,110 +156,6 @@ def test_sigterm_ends_it_cleanly(world: World) -> None:
         wait_for(lambda: world.cursor() == 102)
         process.terminate()
         assert process.wait(WAIT_S) == 0
-
-
-def test_a_missing_part_is_visible_and_then_made_good(world: World) -> None:
-    chain, port = make_chain(6, 100, 4), free_port()
-    world.send(chain[:2])
-    world.send(chain[2:3], [name for name in chain[2].parts if name != "accounts"])
-    world.send(chain[3:])
-    with RunningSink(world.settings(http_port=port, missing_part_seconds=0.5)) as running:
-        wait_for(lambda: world.cursor() == 101)
-        wait_for(lambda: health(port)[0] == 503)
-        waiting = health(port)[1]["waiting"]
-        assert (waiting["ledger"], waiting["missing"]) == (102, ["accounts"])
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-            assert b'lumenstream_sink_missing_part{processor="accounts"} 1.0' in answer.read()
-        world.send(chain[2:3], ["accounts"])
-        wait_for(lambda: world.cursor() == 103)
-        wait_for(lambda: health(port)[0] == 200)
-    assert running.error is None
-
-
-def test_a_failed_processor_is_named_and_its_later_part_goes_on(world: World) -> None:
-    chain, port = make_chain(6, 100, 2), free_port()
-    world.send(chain[:1])
-    world.send(chain[1:], [name for name in chain[1].parts if name != "trustlines"])
-    world.send(chain[1:], ["trustlines"], kind=PartKind.FAILURE, value=b"ValueError: no such asset")
-    with RunningSink(world.settings(http_port=port)) as running:
-        wait_for(lambda: health(port)[0] == 503)
-        assert health(port)[1]["problems"] == ["ledger 101: trustlines failed: ValueError: no such asset"]
-        world.send(chain[1:], ["trustlines"])
-        wait_for(lambda: world.cursor() == 101)
-    assert running.error is None
-
-
-@pytest.mark.parametrize(
-    ("other", "text"),
-    [({"network_id": "ab" * 32}, "network"), ({"ledger_hash": "ab" * 32}, "hash"), ({"schema": 99}, "part schema 99")],
-)
-def test_what_contradicts_the_chain_stops_it(world: World, other: dict[str, Any], text: str) -> None:
-    chain = make_chain(6, 100, 2)
-    world.send(chain[:1])
-    world.send(chain[1:], ["participants"])
-    world.send(chain[1:], ["accounts"], **other)
-    with RunningSink(world.settings()) as running:
-        wait_for(lambda: not running.alive)
-    assert isinstance(running.error, IntegrityError) and text in str(running.error)
-    assert world.cursor() in (0, 100)
-
-
-def test_a_fork_stops_it(world: World) -> None:
-    chain = make_chain(6, 100, 2)
-    world.send(chain[:1])
-    run_until(world, 100)
-    with psycopg.connect(world.database_url, autocommit=True) as conn:
-        conn.execute("update ledgers set hash = %s", (b"\1" * 32,))
-    world.send(chain[1:])
-    with RunningSink(world.settings()) as running:
-        wait_for(lambda: not running.alive)
-    assert isinstance(running.error, IntegrityError)
-
-
-def test_a_stream_that_starts_past_the_cursor_stops_it(world: World) -> None:
-    world.send(make_chain(6, 100, 1))
-    run_until(world, 100)
-    world.send([make_ledger(random.Random(1), 200, None)])
-    with RunningSink(world.settings()) as running:
-        wait_for(lambda: not running.alive)
-    assert isinstance(running.error, IntegrityError) and "produce --from 101" in running.error.hint
-
-
-def test_bytes_that_are_no_part_stop_it(world: World) -> None:
-    chain = make_chain(6, 100, 1)
-    world.send(chain, ["trustlines", "accounts", "token_transfers"])
-    world.send(chain, ["participants"], value=b"no part")
-    world.send(
-        chain, [name for name in chain[0].parts if name not in ("trustlines", "accounts", "token_transfers", "participants")]
-    )
-    with RunningSink(world.settings()) as running:
-        wait_for(lambda: not running.alive)
-    assert isinstance(running.error, IntegrityError) and "ledger 100" in str(running.error)
-
-
-def test_rows_the_database_refuses_stop_it(world: World) -> None:
-    world.send(make_chain(6, 100, 1))
-    run_until(world, 100)
-    with psycopg.connect(world.database_url, autocommit=True) as conn:
-        conn.execute("alter table transactions add constraint none check (fee_charged < 0) not valid")
-    world.send(make_chain(6, 100, 2)[1:])
-    with RunningSink(world.settings()) as running:
-        wait_for(lambda: not running.alive)
-    assert isinstance(running.error, LumenstreamError) and "23514" in str(running.error)
-    assert world.cursor() == 100
-
-
-def test_another_writer_that_moves_the_cursor_fences_it(world: World) -> None:
-    chain = make_chain(6, 100, 3)
-    world.send(chain[:1])
-    with RunningSink(world.settings()) as running:
-        wait_for(lambda: world.cursor() == 100)
-        with psycopg.connect(world.database_url, autocommit=True) as conn:
-            conn.execute("update ingest_store set value = '150' where key = 'latest_ingest_ledger'")
-        world.send(chain[1:])
-        wait_for(lambda: not running.alive)
-    assert isinstance(running.error, FencedError)
-    assert len(dump(world.database_url)["ledgers"]) == 1
 
 
 def test_a_lost_lock_that_another_sink_took_fences_it(world: World) -> None:
@@ -358,42 +230,8 @@ def test_a_broker_that_dies_is_waited_for(own_kafka: KafkaServer, database_url: 
 def test_it_waits_for_the_topic(kafka: KafkaForTest, database_url: str) -> None:
     world, port = World(kafka.bootstrap, kafka.topic_prefix, database_url), free_port()
     with RunningSink(world.settings(http_port=port)) as running:
-        wait_for(lambda: _phase(port) == "waiting for kafka")
+        wait_for(lambda: phase(port) == "waiting for kafka")
         kafka.create_topic("ledger-changes", PARTITIONS)
         world.send(make_chain(1, 100, 2))
         wait_for(lambda: world.cursor() == 101)
     assert running.error is None
-
-
-def test_a_new_processor_is_waited_for_from_its_ledger_on(world: World) -> None:
-    chain = make_chain(6, 100, 6)
-    with psycopg.connect(world.database_url, autocommit=True) as conn:
-        with RunningSink(world.settings()) as running:
-            world.send(chain[:2])
-            wait_for(lambda: world.cursor() == 101)
-            conn.execute("insert into processors (name, version, required_from) values ('later', 1, 104)")
-            world.send(chain[2:])
-            wait_for(lambda: world.cursor() == 103)
-            time.sleep(0.3)
-            assert world.cursor() == 103
-            conn.execute("delete from processors where name = 'later'")
-            wait_for(lambda: world.cursor() == 105)
-    assert running.error is None
-
-
-@pytest.mark.needs("kafka")
-def test_parts_that_the_broker_deleted_are_never_jumped_over(world: World) -> None:
-    from confluent_kafka import TopicPartition
-    from confluent_kafka.admin import AdminClient
-
-    chain = make_chain(6, 100, 12)
-    world.send(chain[:4])
-    run_until(world, 103)
-    world.send(chain[4:])
-    admin = AdminClient({"bootstrap.servers": world.bootstrap})
-    end = len(chain[0].parts) * 2
-    for future in admin.delete_records([TopicPartition(world.topic, 0, end)]).values():
-        future.result(WAIT_S)
-    with RunningSink(world.settings()) as running:
-        wait_for(lambda: not running.alive)
-    assert isinstance(running.error, IntegrityError) and "produce --from" in running.error.hint
