@@ -1,0 +1,454 @@
+"""Processors on Faust agents against a real broker: parts, headers, failures, and workers that are killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from confluent_kafka import Message, Producer
+
+from lumenstream import kafka as clients
+from lumenstream.embedded import EmbeddedTansu
+from lumenstream.settings import Settings, load_settings
+from lumenstream.xdr import decode_ledger
+from lumenstream.xdr.rows import Ledger
+from processors import handling, registry, worker
+from processors.port import Processor
+from sandbox import ClosedLedger, Sandbox, SandboxSettings
+from schemas.messages import Headers, LedgerHeaders, PartHeaders, PartKind, Topic, partition_of
+from schemas.parts import Part, encode
+from tests.plugins.servers import KafkaForTest
+from tests.servers.kafka import KafkaServer
+
+PARTITIONS = 4
+LEDGERS = 16
+FIRST = 2
+LAST = FIRST + LEDGERS - 1
+WAIT_SECONDS = 40.0
+NETWORK = SandboxSettings(transactions_per_ledger=2)
+
+
+class Plain:
+    """A processor without output that can be told to raise."""
+
+    version = 3
+
+    def __init__(self, name: str, broken: int = 0) -> None:
+        self.name = name
+        self.broken = broken
+        self.seen: list[int] = []
+
+    def process(self, ledger: Ledger) -> Part:
+        self.seen.append(ledger.header.sequence)
+        if ledger.header.sequence == self.broken:
+            raise ZeroDivisionError(f"ledger {self.broken} is too much for {self.name}")
+        return Part()
+
+
+@pytest.fixture(scope="module")
+def chain() -> list[ClosedLedger]:
+    sandbox = Sandbox(NETWORK)
+    return [sandbox.close_ledger() for _ in range(LEDGERS)]
+
+
+def make_settings(bootstrap: str, prefix: str, **flags: Any) -> Settings:
+    defaults = {
+        "kafka__bootstrap": bootstrap,
+        "kafka__topic_prefix": prefix,
+        "kafka__partitions": PARTITIONS,
+        "kafka__request_timeout_seconds": 5.0,
+        "kafka__session_timeout_seconds": 3.0,
+        "process__http_port": 0,
+    }
+    settings = load_settings(**(defaults | flags))
+    clients.ensure_topics(settings.kafka)
+    return settings
+
+
+@pytest.fixture
+def settings(kafka: KafkaForTest) -> Settings:
+    return make_settings(kafka.bootstrap, kafka.topic_prefix)
+
+
+def headers_of(settings: Settings, closed: ClosedLedger) -> LedgerHeaders:
+    return LedgerHeaders(
+        sequence=closed.sequence,
+        previous_sequence=closed.sequence - 1 if closed.sequence > FIRST else None,
+        close_time=closed.close_time,
+        ledger_hash=closed.hash.hex(),
+        protocol_version=23,
+        network_id=settings.network.network_id().hex(),
+    )
+
+
+def put(
+    settings: Settings,
+    closed: ClosedLedger,
+    *,
+    topic: Topic = Topic.LEDGERS,
+    value: bytes | None = None,
+    headers: Headers | None = None,
+) -> None:
+    producer = Producer(clients.producer_config(settings.kafka))
+    producer.produce(
+        settings.kafka.topic(topic),
+        closed.meta if value is None else value,
+        str(closed.sequence).encode(),
+        partition_of(closed.sequence, 1, PARTITIONS),
+        headers=[*(headers_of(settings, closed).to_kafka() if headers is None else headers)],
+    )
+    assert producer.flush(10) == 0
+
+
+def put_all(settings: Settings, ledgers: list[ClosedLedger]) -> None:
+    for closed in ledgers:
+        put(settings, closed)
+
+
+def messages(settings: Settings, topic: Topic) -> list[Message]:
+    found: list[Message] = []
+
+    def take(message: Message) -> bool:
+        found.append(message)
+        return True
+
+    reader = clients.TopicReader(settings.kafka, settings.kafka.topic(topic))
+    try:
+        for partition in range(settings.kafka.partitions):
+            reader.read(partition, *reader.watermarks(partition), take)
+    finally:
+        reader.close()
+    return found
+
+
+def parts(settings: Settings) -> list[tuple[PartHeaders, Message]]:
+    return [
+        (PartHeaders.from_kafka(clients.headers_of(message)), message) for message in messages(settings, Topic.LEDGER_CHANGES)
+    ]
+
+
+def pairs(settings: Settings) -> set[tuple[str, int]]:
+    return {(headers.processor, headers.sequence) for headers, _ in parts(settings)}
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = WAIT_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "did not come true in time"
+        time.sleep(0.1)
+
+
+@contextmanager
+def running(settings: Settings, processors: list[Processor]) -> Iterator[threading.Thread]:
+    """A worker in a thread of this process."""
+    stop = threading.Event()
+    thread = threading.Thread(target=worker.run, args=(settings,), kwargs={"processors": processors, "stop": stop})
+    thread.start()
+    try:
+        yield thread
+    finally:
+        stop.set()
+        thread.join(15)
+        assert not thread.is_alive()
+
+
+def expected(names: list[str], ledgers: list[ClosedLedger]) -> set[tuple[str, int]]:
+    return {(name, closed.sequence) for name in names for closed in ledgers}
+
+
+class TestParts:
+    def test_same_partition_same_bytes_right_headers(self, settings: Settings, chain: list[ClosedLedger]) -> None:
+        put_all(settings, chain)
+        processors = registry.create(None, settings.network.network_id())
+        with running(settings, processors):
+            wait_until(lambda: len(parts(settings)) == LEDGERS * len(processors))
+        by_name = {processor.name: processor for processor in processors}
+        by_sequence = {closed.sequence: closed for closed in chain}
+        for headers, message in parts(settings):
+            closed, processor = by_sequence[headers.sequence], by_name[headers.processor]
+            partition = partition_of(closed.sequence, 1, PARTITIONS)
+            assert message.partition() == partition
+            assert message.key() == str(closed.sequence).encode()
+            ledger = headers_of(settings, closed)
+            assert headers == PartHeaders(
+                kind=PartKind.PART,
+                processor=processor.name,
+                version=processor.version,
+                schema=1,
+                sequence=ledger.sequence,
+                previous_sequence=ledger.previous_sequence,
+                close_time=ledger.close_time,
+                ledger_hash=ledger.ledger_hash,
+                network_id=ledger.network_id,
+                job="live",
+                source_topic=settings.kafka.topic(Topic.LEDGERS),
+                source_partition=partition,
+                source_offset=(closed.sequence - FIRST) // PARTITIONS,
+            )
+            assert message.value() == encode(processor.process(decode_ledger(closed.meta, settings.network.network_id())))
+
+    def test_a_ledger_is_decoded_once_for_all(
+        self, settings: Settings, chain: list[ClosedLedger], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        decoded: Counter[bytes] = Counter()
+
+        def count(data: bytes, network_id: bytes) -> Ledger:
+            decoded[data] += 1
+            return decode_ledger(data, network_id)
+
+        monkeypatch.setattr(handling, "decode_ledger", count)
+        put_all(settings, chain)
+        names = [f"p{number}" for number in range(9)]
+        with running(settings, [Plain(name) for name in names]):
+            wait_until(lambda: pairs(settings) == expected(names, chain))
+        assert len(decoded) == LEDGERS and set(decoded.values()) == {1}
+
+    def test_retry_runs_only_the_processors_named(self, settings: Settings, chain: list[ClosedLedger]) -> None:
+        only_b = replace(headers_of(settings, chain[0]), processors=("b",)).to_kafka()
+        put(settings, chain[0], topic=Topic.LEDGERS_RETRY, headers=only_b)
+        put(settings, chain[1], topic=Topic.LEDGERS_RETRY)
+        with running(settings, [Plain("a"), Plain("b")]):
+            wait_until(lambda: len(pairs(settings)) == 3)
+            time.sleep(0.5)
+        assert pairs(settings) == {("b", FIRST), ("a", FIRST + 1), ("b", FIRST + 1)}
+        assert {headers.source_topic for headers, _ in parts(settings)} == {settings.kafka.topic(Topic.LEDGERS_RETRY)}
+
+    def test_goes_on_where_it_was(self, settings: Settings, chain: list[ClosedLedger]) -> None:
+        first, second = Plain("a"), Plain("a")
+        put_all(settings, chain[:8])
+        with running(settings, [first]):
+            wait_until(lambda: len(pairs(settings)) == 8)
+            time.sleep(1.0)  # a commit interval
+        put_all(settings, chain[8:])
+        with running(settings, [second]):
+            wait_until(lambda: len(pairs(settings)) == LEDGERS)
+        assert sorted(second.seen) == [closed.sequence for closed in chain[8:]]
+
+
+class TestFirstOffsets:
+    def test_a_new_group_starts_at_the_ledger_asked_for(self, kafka: KafkaForTest, chain: list[ClosedLedger]) -> None:
+        settings = make_settings(kafka.bootstrap, kafka.topic_prefix, process__from_ledger=11)
+        put_all(settings, chain)
+        with running(settings, [Plain("a")]):
+            wait_until(lambda: len(pairs(settings)) == LAST - 10)
+            time.sleep(0.5)
+        assert {sequence for _, sequence in pairs(settings)} == set(range(11, LAST + 1))
+
+    def test_a_group_with_a_past_goes_on(self, kafka: KafkaForTest, chain: list[ClosedLedger]) -> None:
+        settings = make_settings(kafka.bootstrap, kafka.topic_prefix)
+        put_all(settings, chain[:4])
+        with running(settings, [Plain("a")]):
+            wait_until(lambda: len(pairs(settings)) == 4)
+            time.sleep(1.0)
+        put_all(settings, chain[4:8])
+        again = Plain("a")
+        with running(make_settings(kafka.bootstrap, kafka.topic_prefix, process__from_ledger=3), [again]):
+            wait_until(lambda: len(pairs(settings)) == 8)
+        assert sorted(again.seen) == [closed.sequence for closed in chain[4:8]]
+
+    def test_the_group_holds_the_set_of_processors(self) -> None:
+        assert worker.group_of(load_settings(kafka__topic_prefix="x.")) == "x.lumenstream.processors.all"
+        chosen = load_settings(process__processors=("trustlines", "accounts"))
+        assert worker.group_of(chosen) == "lumenstream.processors.accounts-trustlines"
+
+
+class TestFailures:
+    def failed(self, settings: Settings) -> list[dict[str, bytes]]:
+        return [{"value": m.value() or b"", **dict(clients.headers_of(m))} for m in messages(settings, Topic.LEDGERS_FAILED)]
+
+    def failures(self, settings: Settings) -> dict[tuple[str, int], dict[str, str]]:
+        return {
+            (headers.processor, headers.sequence): orjson.loads(message.value() or b"")
+            for headers, message in parts(settings)
+            if headers.kind is PartKind.FAILURE
+        }
+
+    def test_a_processor_that_raises(self, settings: Settings, chain: list[ClosedLedger]) -> None:
+        put_all(settings, chain)
+        with running(settings, [Plain("good"), Plain("bad", broken=5)]):
+            wait_until(lambda: pairs(settings) == expected(["good", "bad"], chain))
+        failure = self.failures(settings)
+        assert list(failure) == [("bad", 5)]
+        assert failure["bad", 5]["error"] == "ZeroDivisionError: ledger 5 is too much for bad"
+        assert "in process" in failure["bad", 5]["traceback"]
+        (raw,) = self.failed(settings)
+        assert raw["value"] == chain[3].meta
+        assert (raw["failed-topic"], raw["failed-partition"], raw["failed-offset"], raw["failed-processor"]) == (
+            settings.kafka.topic(Topic.LEDGERS).encode(),
+            b"1",
+            b"0",
+            b"bad",
+        )
+        assert LedgerHeaders.from_kafka([(name, value) for name, value in raw.items() if name != "value"]).sequence == 5
+
+    def test_a_truncated_ledger(self, settings: Settings, chain: list[ClosedLedger]) -> None:
+        put(settings, chain[0], value=chain[0].meta[:-20])
+        put_all(settings, chain[1:])
+        with running(settings, [Plain("a"), Plain("b")]):
+            wait_until(lambda: pairs(settings) == expected(["a", "b"], chain))
+        failure = self.failures(settings)
+        assert set(failure) == {("a", FIRST), ("b", FIRST)}
+        assert "LedgerDecodeError" in failure["a", FIRST]["error"]
+        assert [raw["value"] for raw in self.failed(settings)] == [chain[0].meta[:-20]] * 2
+
+    def test_another_network(self, settings: Settings, chain: list[ClosedLedger]) -> None:
+        put(settings, chain[0], headers=replace(headers_of(settings, chain[0]), network_id="ab" * 32).to_kafka())
+        put(settings, chain[1])
+        with running(settings, [Plain("a")]):
+            wait_until(lambda: len(pairs(settings)) == 2)
+        assert "the message is of network abab" in self.failures(settings)["a", FIRST]["error"]
+
+    def test_headers_that_contradict_the_data(self, settings: Settings, chain: list[ClosedLedger]) -> None:
+        put(settings, chain[0], value=chain[1].meta)
+        put(settings, chain[1])
+        with running(settings, [Plain("a")]):
+            wait_until(lambda: len(pairs(settings)) == 2)
+        assert "the headers say ledger 2" in self.failures(settings)["a", FIRST]["error"]
+
+    def test_unreadable_headers_turn_health_bad(
+        self, settings: Settings, chain: list[ClosedLedger], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        statuses: list[handling.Status] = []
+
+        def remember() -> handling.Status:
+            statuses.append(handling.Status())
+            return statuses[-1]
+
+        monkeypatch.setattr(worker, "Status", remember)
+        put(settings, chain[0], headers=[("sequence", b"two")])
+        put_all(settings, chain[1:])
+        with running(settings, [Plain("a")]):
+            wait_until(lambda: pairs(settings) == expected(["a"], chain[1:]))
+            health = worker.health(statuses[0], 0)
+            assert not health.ok
+            assert "offset 0: MessageError: header previous-sequence is missing" in health.details["error"]
+        assert not self.failures(settings)
+        assert [raw["value"] for raw in self.failed(settings)] == [chain[0].meta]
+
+
+PROGRAM = """
+import sys
+from lumenstream.settings import load_settings
+from processors import worker
+if __name__ == "__main__":
+    worker.run_workers(load_settings(**eval(sys.argv[1])))
+"""
+
+
+@pytest.fixture
+def start(settings: Settings, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Start worker processes with the test's settings."""
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    started: list[subprocess.Popen[bytes]] = []
+    root = Path(__file__).resolve().parents[2]
+
+    def run(workers: int = 1, **environment: str) -> subprocess.Popen[bytes]:
+        flags = {
+            "kafka__bootstrap": settings.kafka.bootstrap,
+            "kafka__topic_prefix": settings.kafka.topic_prefix,
+            "kafka__partitions": PARTITIONS,
+            "kafka__session_timeout_seconds": 3.0,
+            "process__http_port": 0,
+            "process__workers": workers,
+        }
+        environment = {**os.environ, "PYTHONPATH": str(root), **environment}
+        started.append(subprocess.Popen([sys.executable, str(program), repr(flags)], env=environment, stderr=subprocess.PIPE))
+        return started[-1]
+
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate(timeout=10)
+
+
+def children(process: subprocess.Popen[bytes]) -> list[int]:
+    path = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    names = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in path.read_text().split()}
+    return [int(pid) for pid, command in names.items() if b"spawn_main" in command]
+
+
+Start = Callable[..., "subprocess.Popen[bytes]"]
+
+
+class TestProcesses:
+    NAMES = tuple(registry.REGISTRY)
+
+    def test_sigterm_ends_it_soon_and_well(self, settings: Settings, chain: list[ClosedLedger], start: Start) -> None:
+        put_all(settings, chain)
+        process = start()
+        wait_until(lambda: pairs(settings) == expected([*self.NAMES], chain))
+        asked = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        _, output = process.communicate(timeout=15)
+        assert process.returncode == 0, output.decode()
+        assert time.monotonic() - asked < 6
+
+    @pytest.mark.chaos
+    @pytest.mark.parametrize(
+        "place", ["worker.before_send:9", "worker.after_send:11", "worker.before_ack:5", "worker.before_ack:30"]
+    )
+    def test_killed_anywhere_and_started_again_nothing_is_lost(
+        self, settings: Settings, chain: list[ClosedLedger], start: Start, place: str
+    ) -> None:
+        put_all(settings, chain)
+        process = start(LUMENSTREAM_CRASHPOINT=place)
+        process.communicate(timeout=WAIT_SECONDS)
+        assert process.returncode == -signal.SIGKILL
+        start()
+        wait_until(lambda: pairs(settings) == expected([*self.NAMES], chain))
+
+    def test_several_workers_share_the_partitions_and_end_together(
+        self, settings: Settings, chain: list[ClosedLedger], start: Start
+    ) -> None:
+        put_all(settings, chain[:8])
+        process = start(workers=2)
+        wait_until(lambda: pairs(settings) == expected([*self.NAMES], chain[:8]))
+        assert len(children(process)) == 2
+        process.send_signal(signal.SIGTERM)
+        _, output = process.communicate(timeout=20)
+        assert process.returncode == 0, output.decode()
+
+    @pytest.mark.chaos
+    def test_one_worker_killed_ends_all(self, settings: Settings, chain: list[ClosedLedger], start: Start) -> None:
+        put_all(settings, chain[:8])
+        process = start(workers=2)
+        wait_until(lambda: pairs(settings) == expected([*self.NAMES], chain[:8]))
+        pids = children(process)
+        os.kill(pids[0], signal.SIGKILL)
+        process.communicate(timeout=20)
+        assert process.returncode == 1
+        assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+class TestBrokers:
+    @pytest.mark.chaos
+    def test_a_broker_killed_and_restarted_loses_nothing(self, own_kafka: KafkaServer, chain: list[ClosedLedger]) -> None:
+        settings = make_settings(own_kafka.bootstrap, "away.")
+        put_all(settings, chain[:8])
+        with running(settings, [Plain("a"), Plain("b")]):
+            wait_until(lambda: pairs(settings) == expected(["a", "b"], chain[:8]))
+            own_kafka.kill()
+            time.sleep(4.0)
+            own_kafka.restart()
+            put_all(settings, chain[8:])
+            wait_until(lambda: pairs(settings) == expected(["a", "b"], chain))
+
+    def test_on_the_broker_of_the_demo(self, chain: list[ClosedLedger]) -> None:
+        with EmbeddedTansu() as broker:
+            settings = make_settings(broker.bootstrap, "demo.", process__from_ledger=5)
+            put_all(settings, chain)
+            with running(settings, [Plain("a"), Plain("b", broken=7)]):
+                wait_until(lambda: pairs(settings) == expected(["a", "b"], chain[3:]))
