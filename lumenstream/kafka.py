@@ -30,6 +30,7 @@ LINGER_MS: Final = 5
 
 _LIBRDKAFKA_MAX_MESSAGE_BYTES: Final = 1_000_000_000
 _LIBRDKAFKA_MAX_FETCH_BYTES: Final = 2_147_483_135
+_NO_END: Final = (1 << 63) - 1
 _MIN_FETCH_BYTES: Final = 50 << 20
 _RECONNECT_MAX_MS: Final = 2_000
 _HOUR_MS: Final = 3_600_000
@@ -241,7 +242,12 @@ class TopicReader:
         self.topic = topic
         self._settings = settings
         # Small fetches: a look-up wants one message, and a broker always sends at least one batch.
-        small = {"max.partition.fetch.bytes": 1 << 10, "fetch.wait.max.ms": 10, "fetch.queue.backoff.ms": 1}
+        small = {
+            "max.partition.fetch.bytes": 1 << 10,
+            "fetch.wait.max.ms": 10,
+            "fetch.queue.backoff.ms": 1,
+            "enable.partition.eof": True,
+        }
         config = consumer_config(settings, "lookup") | small
         self._consumer = Consumer(config)
 
@@ -254,7 +260,7 @@ class TopicReader:
             try:
                 found = self._consumer.get_watermark_offsets(asked, timeout=timeout, cached=False)
                 if found:
-                    return Watermarks(found[0], found[1])
+                    return Watermarks(found[0], self._true_end(partition, found[0], found[1]))
                 problem = "no answer"
             except KafkaException as error:
                 problem = reason(error)
@@ -262,8 +268,23 @@ class TopicReader:
                 raise UnreachableError(f"watermarks of {self.topic} [{partition}]: {problem}", hint=_HINT)
             time.sleep(_POLL_SECONDS)
 
+    def _true_end(self, partition: int, low: int, high: int) -> int:
+        """Tansu reports the first offset of the last batch plus one, so the end is read, not believed."""
+        end = high
+
+        def take(message: Message) -> bool:
+            nonlocal end
+            end = (message.offset() or 0) + 1
+            return True
+
+        self.read(partition, max(low, high - 1), _NO_END if high > low else low, take)
+        return end
+
     def read(self, partition: int, first: int, end: int, take: Callable[[Message], bool]) -> None:
-        """Hand the messages at offsets first..end-1 to `take` in order, until it says False. UnreachableError on silence."""
+        """Hand the messages at offsets first..end-1 to `take` in order, until it says False or the partition ends.
+
+        UnreachableError on silence.
+        """
         if first >= end:
             return
         self._consumer.assign([TopicPartition(self.topic, partition, first)])
@@ -275,6 +296,8 @@ class TopicReader:
                     continue
                 error = message.error()
                 if error is not None:
+                    if error.code() == KafkaError._PARTITION_EOF:
+                        return
                     if error.fatal() or error.code() in (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET):
                         raise UnreachableError(f"reading {self.topic} [{partition}] at {first}: {error.str()}", hint=_HINT)
                     continue

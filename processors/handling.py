@@ -136,14 +136,6 @@ class Handling:
             metrics.PROCESSOR_SECONDS.labels(processor.name).observe(time.perf_counter() - started)
             self._check_size(value)
         except Exception as error:  # noqa: BLE001 - whatever it is, the ledger's failure is sent on, and the sink stops there
-            _log.exception(
-                "processing failed",
-                processor=processor.name,
-                ledger=headers.sequence if headers else None,
-                topic=source.topic,
-                partition=source.partition,
-                offset=source.offset,
-            )
             return self._failed(processor, source, headers, error)
         self._status.ledger = max(self._status.ledger, headers.sequence)
         return (self._part(processor, source, headers, PartKind.PART, value),)
@@ -192,6 +184,17 @@ class Handling:
         self._status.failures += 1
         text = f"{type(error).__name__}: {error}"[:_MAX_ERROR_CHARACTERS]
         trace = "".join(traceback.format_exception(error))[-_MAX_TRACEBACK_CHARACTERS:]
+        # The traceback as text: a renderer that shows local variables would print the whole ledger.
+        _log.error(
+            "processing failed",
+            processor=processor.name,
+            ledger=ledger.sequence if ledger else None,
+            topic=source.topic,
+            partition=source.partition,
+            offset=source.offset,
+            error=text,
+            traceback=trace,
+        )
         raw = Outgoing(
             self._failed_topic, source.key, source.value, source.partition, _failed_headers(processor, source, text, trace)
         )
