@@ -30,6 +30,7 @@ LONG_OUTAGE_SECONDS: Final = 30.0
 NOTICE_SECONDS: Final = 30.0
 BACK_SECONDS: Final = 150.0
 SERVER_ERRORS: Final = "lumenstream_server_errors_total"
+QUEUED_BYTES: Final = "lumenstream_producer_queued_bytes"
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +104,8 @@ def test_broker_unreachable(
     try:
         sink = pipeline.roles["sink"]
         pipeline.wait(partial(says_so, sink), NOTICE_SECONDS, "metric and /health of the sink")
+        producer = pipeline.roles["producer"]
+        pipeline.wait(lambda: producer.metric(QUEUED_BYTES) > 0, NOTICE_SECONDS, "metric of the producer's queue")
         outage(pipeline, outage_seconds)
     finally:
         proxy.restore()
