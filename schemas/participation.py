@@ -8,13 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from schemas.families import (
-    OPERATIONS_ACCOUNTS,
-    STATE_CHANGES_PREFIX,
-    TRANSACTIONS_ACCOUNTS,
-    OperationAccountRow,
-    TransactionAccountRow,
-)
+from schemas.families import OPERATIONS_ACCOUNTS, STATE_CHANGES_PREFIX, TRANSACTIONS_ACCOUNTS
 from schemas.parts import Part
 
 Address = bytes
@@ -24,8 +18,8 @@ _OPERATION_ID = 1
 _ACCOUNT_ID = 4
 
 
-def union_accounts(parts: Iterable[Part]) -> tuple[list[TransactionAccountRow], list[OperationAccountRow]]:
-    """Rows of `transactions_accounts` and `operations_accounts` of one ledger, each once, sorted.
+def union_accounts(parts: Iterable[Part]) -> tuple[list[tuple[int, Address]], list[tuple[int, Address]]]:
+    """Rows (id, account) of `transactions_accounts` and `operations_accounts` of one ledger, each once, sorted.
 
     A state change outside every operation (operation_id 0: the fee) adds its account to the transaction only.
     """
@@ -34,13 +28,11 @@ def union_accounts(parts: Iterable[Part]) -> tuple[list[TransactionAccountRow], 
     for part in parts:
         for family, rows in part.rows.items():
             if family == TRANSACTIONS_ACCOUNTS.name:
-                of_transactions.update((to_id, account) for to_id, account in rows)
+                of_transactions.update(rows)
             elif family == OPERATIONS_ACCOUNTS.name:
-                of_operations.update((operation_id, account) for operation_id, account in rows)
+                of_operations.update(rows)
             elif family.startswith(STATE_CHANGES_PREFIX):
-                of_transactions.update((row[_TO_ID], row[_ACCOUNT_ID]) for row in rows)
-                of_operations.update((row[_OPERATION_ID], row[_ACCOUNT_ID]) for row in rows if row[_OPERATION_ID])
-    return (
-        [TransactionAccountRow(*row) for row in sorted(of_transactions)],
-        [OperationAccountRow(*row) for row in sorted(of_operations)],
-    )
+                of_transactions.update([(row[_TO_ID], row[_ACCOUNT_ID]) for row in rows])
+                of_operations.update([(row[_OPERATION_ID], row[_ACCOUNT_ID]) for row in rows])
+    of_operations = {row for row in of_operations if row[0]}
+    return sorted(of_transactions), sorted(of_operations)
