@@ -127,16 +127,19 @@ def parse(network_id: bytes, meta_version: int, event: ContractEvent) -> TokenEv
 
 def _asset_of(network_id: bytes, contract: Address, topic: ScVal) -> Asset | None:
     """The asset named in the topic when the emitting contract is that asset's contract."""
-    text = topic.value
-    if topic.type != _STRING or not isinstance(text, str) or len(text) > _MAX_ASSET_TEXT:
+    if topic.type != _STRING or not isinstance(topic.value, str):
         return None
-    asset, token = _asset_and_contract(network_id, text)
+    asset, token = asset_and_contract(network_id, topic.value)
     return asset if token == contract else None
+
+
+def asset_and_contract(network_id: bytes, text: str) -> tuple[Asset | None, Address]:
+    """Asset and contract behind `native` or `CODE:ISSUER` (SEP-11); None and no address for any other text."""
+    return (None, b"") if len(text) > _MAX_ASSET_TEXT else _asset_and_contract(network_id, text)
 
 
 @lru_cache(maxsize=_CACHE_CONTRACTS)
 def _asset_and_contract(network_id: bytes, text: str) -> tuple[Asset | None, Address]:
-    """Asset and contract behind `native` or `CODE:ISSUER` (SEP-11)."""
     asset = _asset(text)
     return asset, b"" if asset is None else assets.contract_address(network_id, asset.type, asset.code, asset.issuer)
 

@@ -9,7 +9,6 @@ BALANCE_AUTHORIZATION.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Final, NamedTuple, cast
 
 from lumenstream.xdr.rows import (
@@ -24,6 +23,7 @@ from lumenstream.xdr.rows import (
     TrustLineEntry,
 )
 from processors import view
+from processors.contract_events import asset_and_contract
 from processors.effects_context import token_of
 from processors.effects_trustlines import AUTHORIZED, MAINTAIN_LIABILITIES
 from processors.sac_balances import BOOL, CONTRACT_DATA, holder_of
@@ -43,10 +43,6 @@ _SET_AUTHORIZED: Final = ScVal(_SYMBOL, "set_authorized")
 _AUTHORIZED_FIELD: Final = ScVal(_SYMBOL, "authorized")
 _BALANCE_FIELDS: Final = 3
 _TOPICS: Final = {3: 4, 4: 3}  # by version of the transaction meta; the older one names the admin first
-_MAX_ASSET_TEXT: Final = 12 + 1 + 56
-_SHORT_CODE: Final = 4
-_LONG_CODE: Final = 12
-_CACHE_CONTRACTS: Final = 1 << 12
 
 
 class _Decision(NamedTuple):
@@ -159,18 +155,7 @@ def _decision(network_id: bytes, event: ContractEvent) -> _Decision | None:
         return None
     if holder.type != _ADDRESS or asset.type != _STRING or not isinstance(asset.value, str):
         return None
-    if _contract_of(network_id, asset.value) != event.contract_id:
+    named, contract = asset_and_contract(network_id, asset.value)
+    if named is None or named.issuer is None or contract != event.contract_id:  # nobody administers lumens
         return None
     return _Decision(event.contract_id, cast(Address, holder.value), cast(bool, event.data.value))
-
-
-@lru_cache(maxsize=_CACHE_CONTRACTS)
-def _contract_of(network_id: bytes, text: str) -> Address | None:
-    """The contract of an asset written as CODE:ISSUER (SEP-11). Nobody administers lumens, so `native` is none."""
-    code, _, issuer = text.partition(":")
-    if len(text) > _MAX_ASSET_TEXT or not (1 <= len(code) <= _LONG_CODE and code.isascii() and code.isalnum()):
-        return None
-    if not strkey.is_account(issuer):
-        return None
-    width = assets.ALPHANUM4 if len(code) <= _SHORT_CODE else assets.ALPHANUM12
-    return assets.contract_address(network_id, width, code, strkey.decode(issuer))

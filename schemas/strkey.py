@@ -1,7 +1,8 @@
 """StrKey (SEP-23) text to and from the binary address that rows, parts and tables carry.
 
-An address is the version byte followed by the payload, without the checksum: 33 bytes for G, C, L, T and X; 41 for M (key,
-then the 64-bit id); 34 for B (type byte, then the hash); 41 to 105 for P. Storage columns hold 33 bytes: see `storage_form`.
+An address is the version byte followed by the payload, without the checksum: 33 bytes for G, C, L, T and X; 41 for M and W
+(account or contract, then the 64-bit id); 34 for B (type byte, then the hash); 41 to 105 for P. Storage columns hold 33 bytes:
+see `storage_form`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Final, NamedTuple
 ACCOUNT: Final = 6 << 3  # G
 CONTRACT: Final = 2 << 3  # C
 MUXED: Final = 12 << 3  # M
+MUXED_CONTRACT: Final = 22 << 3  # W (CAP-67's muxed address of a contract)
 PRE_AUTH_TX: Final = 19 << 3  # T
 HASH_X: Final = 23 << 3  # X
 SIGNED_PAYLOAD: Final = 15 << 3  # P
@@ -21,6 +23,7 @@ LIQUIDITY_POOL: Final = 11 << 3  # L
 CLAIMABLE_BALANCE: Final = 1 << 3  # B
 
 _PLAIN: Final = frozenset({ACCOUNT, CONTRACT, PRE_AUTH_TX, HASH_X, LIQUIDITY_POOL})
+WITH_ID: Final = frozenset({MUXED, MUXED_CONTRACT})
 _CACHE_ADDRESSES: Final = 1 << 16
 
 
@@ -67,15 +70,15 @@ def account_of(address: bytes) -> bytes:
 
 
 def muxed_id(address: bytes) -> int | None:
-    """The 64-bit id of an M address, None for any other."""
-    return int.from_bytes(address[33:41], "big") if address[0] == MUXED else None
+    """The 64-bit id of an M or W address, None for any other."""
+    return int.from_bytes(address[33:41], "big") if address[0] in WITH_ID else None
 
 
 class StorageForm(NamedTuple):
     """How tables keep an address: 33 bytes, and what does not fit beside it."""
 
     account_id: bytes
-    muxed_id: int | None  # M only; unsigned 64 bits
+    muxed_id: int | None  # M and W only; unsigned 64 bits
     payload: bytes | None  # P only: length and payload after the key
 
 
@@ -84,7 +87,7 @@ def storage_form(address: bytes) -> StorageForm:
     version = address[0]
     if len(address) == 33:
         return StorageForm(address, None, None)
-    if version == MUXED:
+    if version in WITH_ID:
         return StorageForm(address[:33], int.from_bytes(address[33:], "big"), None)
     if version == CLAIMABLE_BALANCE:
         return StorageForm(address[:1] + address[2:], None, None)
@@ -98,7 +101,7 @@ def from_storage(account_id: bytes, muxed: int | None = None, payload: bytes | N
     if len(account_id) != 33:
         raise StrKeyError(f"a stored address has 33 bytes, this one {len(account_id)}")
     version = account_id[0]
-    if version == MUXED:
+    if version in WITH_ID:
         return encode(account_id + (muxed or 0).to_bytes(8, "big"))
     if version == CLAIMABLE_BALANCE:
         return encode(account_id[:1] + b"\0" + account_id[1:])
@@ -121,7 +124,7 @@ def _check(address: bytes) -> None:
     kind = version[0]
     fits = (
         (kind in _PLAIN and length == 33)
-        or (kind == MUXED and length == 41)
+        or (kind in WITH_ID and length == 41)
         or (kind == CLAIMABLE_BALANCE and length == 34 and address[1] == 0)
         or (kind == SIGNED_PAYLOAD and _payload_fits(address))
     )

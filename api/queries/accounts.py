@@ -79,6 +79,6 @@ def _parents(parents: Sequence[Parent]) -> dict[str, Any]:
 def _by_parent(rows: Sequence[LinkRow]) -> dict[int, list[AccountKey]]:
     grouped: dict[int, list[AccountKey]] = defaultdict(list)
     for row in sorted(rows):
-        muxed = row.muxed_id if row.account_id[0] == strkey.MUXED else None
+        muxed = row.muxed_id if row.account_id[0] in strkey.WITH_ID else None
         grouped[row.parent_id].append(AccountKey(row.account_id, muxed))
     return grouped

@@ -19,7 +19,7 @@ from api.types import change_types, operation_type, transaction_type
 from api.types.later import LaterOperations, LaterStateChanges, LaterTransactions
 from schemas import strkey
 
-_WITH_HISTORY = frozenset({strkey.ACCOUNT, strkey.CONTRACT, strkey.MUXED})
+_WITH_HISTORY = strkey.WITH_ID | {strkey.ACCOUNT, strkey.CONTRACT}
 _HASH_CHARACTERS = 64
 
 

@@ -161,7 +161,7 @@ class Common(TypedDict):
 def state_change(row: StateChangeRow) -> BaseStateChange:
     """The node of a row. A column that was not selected is NULL and so is its field, which nobody asked for."""
     category = Category(row.state_change_category)
-    muxed = row.account_muxed_id if row.account_id[0] == strkey.MUXED else None
+    muxed = row.account_muxed_id if row.account_id[0] in strkey.WITH_ID else None
     common = Common(
         to_id=row.to_id,
         operation_id=row.operation_id,

@@ -168,16 +168,15 @@ def _transaction(context: _Context, processed: Wire, envelopes: dict[bytes, tupl
     source = ACCOUNT + inner["sourceAccountEd25519"] if envelope_type == _V0 else muxed(inner["sourceAccount"])
     soroban = None if envelope_type == _V0 else inner["ext"][1]
     code, body = pair["result"]["result"]
-    inner_hash = inner_code = None
+    inner_code = None
     if code in (1, -13):
-        inner_hash = body["transactionHash"]
         inner_code, body = body["result"]["result"]
     hide_changes = code == _INTERNAL_ERROR and context.protocol <= _LAST_PROTOCOL_WITH_CHANGES_AFTER_INTERNAL_ERROR
     memo_type, memo = inner["memo"]
     return rows.Transaction(
         index=context.position,
         hash=tx_hash,
-        inner_hash=inner_hash,
+        inner_hash=_envelope_hash(outer["innerTx"], context.network_id) if envelope_type == _FEE_BUMP else None,
         envelope_type=envelope_type,
         source=source,
         fee_source=muxed(outer["feeSource"]) if envelope_type == _FEE_BUMP else None,

@@ -531,7 +531,7 @@ Transaction = NamedTuple(  # noqa: UP014
     [
         ("index", "int"),  # 1-based position in apply order
         ("hash", "Hash"),  # of the result pair: the outer one for a fee bump
-        ("inner_hash", "Hash | None"),  # fee bumps only
+        ("inner_hash", "Hash | None"),  # fee bumps only: of the inner envelope
         ("envelope_type", "int"),  # 0 V0, 2 V1, 5 fee bump
         ("source", "Address"),  # of the inner transaction, as written (G or M)
         ("fee_source", "Address | None"),  # fee bumps only, as written (G or M)
@@ -542,7 +542,7 @@ Transaction = NamedTuple(  # noqa: UP014
         ("resource_fee", "int"),  # 0 unless Soroban
         ("result_code", "int"),  # of the outermost result
         ("fee_charged", "int"),
-        ("inner_result_code", "int | None"),  # fee bumps only
+        ("inner_result_code", "int | None"),  # fee bumps whose result carries an inner one
         ("meta_version", "int"),
         ("operations", "tuple[Operation, ...]"),
         ("fee_changes", "tuple[Change, ...]"),

@@ -24,11 +24,8 @@ def ledger_to_json(ledger: rows.Ledger, *, include_xdr: bool = False) -> dict[st
 
 
 def address_text(address: bytes) -> str:
-    """StrKey text; hex for the address kinds of the next protocol that have no StrKey here yet."""
-    try:
-        return strkey.encode(address)
-    except strkey.StrKeyError:
-        return "0x" + address.hex()
+    """StrKey text."""
+    return strkey.encode(address)
 
 
 def asset_text(asset: rows.Asset) -> str:

@@ -45,6 +45,14 @@ pub fn envelope_hash(envelope: &TransactionEnvelope<'_>, network_id: &[u8; 32]) 
     .into()
 }
 
+/// Hash of the transaction that a fee bump carries; nothing for other envelopes.
+fn inner_envelope_hash(envelope: &TransactionEnvelope<'_>, network_id: &[u8; 32]) -> Option<[u8; 32]> {
+    let TransactionEnvelope::TxFeeBump(bump) = envelope else { return None };
+    let FeeBumpTransactionInnerTx::Tx(inner) = &bump.tx.inner_tx;
+    let hash = Sha256::new_with_prefix(network_id).chain_update(ENVELOPE_TYPE_TX.to_be_bytes());
+    Some(hash.chain_update(inner.tx.xdr).finalize().into())
+}
+
 /// The transaction inside an envelope, whatever its form.
 enum Inner<'b, 'a> {
     V0(&'b TransactionV0<'a>),
@@ -173,18 +181,18 @@ impl<'py, 'a> Builder<'py, 'a> {
             self.changes(changes, Scope::Other, || format!("{}, {name}", label()))
         };
         let result = &processed.result.result;
-        let (inner_result, results) = inner_results(&result.result);
+        let (inner_code, results) = inner_results(&result.result);
         let hide_changes = matches!(result.result, TransactionResultResult::InternalError)
             && protocol <= LAST_PROTOCOL_WITH_CHANGES_AFTER_INTERNAL_ERROR;
         let inner = Inner::of(envelope);
         let (source, fee_source, fee) = self.accounts(envelope, &inner)?;
         let resource_fee = inner.resource_fee();
         let operations = self.operations(inner.operations(), results, &meta, hide_changes, &label)?;
-        let inner_hash = inner_result.map(|(hash, _)| hash);
+        let inner_hash = inner_envelope_hash(envelope, self.network_id);
         let items = [
             int(py, position as i64)?,
             self.hash(processed.result.transaction_hash)?,
-            self.optional(inner_hash, |hash| self.hash(hash))?,
+            self.optional(inner_hash, |hash| self.hash(&hash))?,
             int(py, envelope.discriminant())?,
             source,
             fee_source,
@@ -195,7 +203,7 @@ impl<'py, 'a> Builder<'py, 'a> {
             int(py, resource_fee.unwrap_or(0))?,
             int(py, result.result.discriminant())?,
             int(py, result.fee_charged)?,
-            self.optional(inner_result, |(_, code)| int(py, code))?,
+            self.optional(inner_code, |code| int(py, code))?,
             int(py, processed.meta.discriminant())?,
             operations,
             changes(processed.fee, "fee changes")?,
@@ -268,8 +276,8 @@ impl<'py, 'a> Builder<'py, 'a> {
     }
 }
 
-/// Hash and result code of the inner transaction (fee bumps only), and the results of the operations.
-type InnerResult<'b, 'a> = (Option<(&'a [u8; 32], i32)>, &'b [OperationResult<'a>]);
+/// Result code of the inner transaction (fee bumps that carry one), and the results of the operations.
+type InnerResult<'b, 'a> = (Option<i32>, &'b [OperationResult<'a>]);
 
 fn inner_results<'b, 'a>(result: &'b TransactionResultResult<'a>) -> InnerResult<'b, 'a> {
     match result {
@@ -281,7 +289,7 @@ fn inner_results<'b, 'a>(result: &'b TransactionResultResult<'a>) -> InnerResult
                 }
                 _ => &[],
             };
-            (Some((pair.transaction_hash, pair.result.result.discriminant())), results)
+            (Some(pair.result.result.discriminant()), results)
         }
         _ => (None, &[]),
     }

@@ -27,7 +27,12 @@ def signed_payload(key: bytes, payload: bytes) -> bytes:
 KEYS = st.binary(min_size=32, max_size=32)
 ADDRESSES = st.one_of(
     st.builds(lambda version, key: bytes((version,)) + key, st.sampled_from(PLAIN), KEYS),
-    st.builds(lambda key, number: bytes((strkey.MUXED,)) + key + number.to_bytes(8, "big"), KEYS, st.integers(0, (1 << 64) - 1)),
+    st.builds(
+        lambda version, key, number: bytes((version,)) + key + number.to_bytes(8, "big"),
+        st.sampled_from([strkey.MUXED, strkey.MUXED_CONTRACT]),
+        KEYS,
+        st.integers(0, (1 << 64) - 1),
+    ),
     st.builds(lambda key: bytes((strkey.CLAIMABLE_BALANCE, 0)) + key, KEYS),
     st.builds(signed_payload, KEYS, st.binary(min_size=1, max_size=64)),
 )
@@ -103,6 +108,7 @@ def test_invalid_texts(text: str) -> None:
         bytes((strkey.ACCOUNT,)) + bytes(33),
         bytes((strkey.CLAIMABLE_BALANCE, 1)) + bytes(32),
         bytes((strkey.MUXED,)) + bytes(32),
+        bytes((strkey.MUXED_CONTRACT,)) + bytes(32),
     ],
 )
 def test_bytes_that_are_no_address(address: bytes) -> None:
@@ -125,6 +131,13 @@ def test_muxed_accounts_have_an_account_and_a_number() -> None:
     assert strkey.muxed_id(muxed) == 1 << 63
     assert strkey.muxed_id(USDC_ISSUER) is None
     assert strkey.account_of(USDC_ISSUER) is USDC_ISSUER
+
+
+def test_muxed_contracts_have_a_number_and_start_with_w() -> None:
+    muxed = bytes((strkey.MUXED_CONTRACT,)) + bytes(range(32)) + (5).to_bytes(8, "big")
+    assert strkey.encode(muxed)[0] == "W"
+    assert strkey.muxed_id(muxed) == 5
+    assert strkey.storage_form(muxed) == (muxed[:33], 5, None)
 
 
 def test_two_muxed_accounts_of_one_key_stay_apart_in_storage() -> None:

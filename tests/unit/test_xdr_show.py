@@ -52,7 +52,7 @@ def test_assets_addresses_and_values() -> None:
     assert asset_text(rows.Asset(0, "native", None)) == "native"
     assert asset_text(rows.Asset(1, "USD", ISSUER)) == f"USD:{issuer}"
     assert asset_text(rows.Asset(3, "ab" * 32, None)) == "pool:" + "ab" * 32
-    assert address_text(b"\xb0" + bytes(40)) == "0xb0" + "00" * 40  # a muxed contract of the next protocol
+    assert address_text(b"\xb0" + bytes(40)).startswith("WAAAA")  # a muxed contract
     amount = rows.ScVal(10, 2**100)
     entry = (rows.ScVal(15, "amount"), amount)
     assert scval_to_json(rows.ScVal(17, (entry,))) == {"map": [[{"symbol": "amount"}, {"i128": str(2**100)}]]}
