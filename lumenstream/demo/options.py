@@ -62,9 +62,9 @@ def settings_for(options: DemoOptions, database_url: str, bootstrap: str) -> Set
     The broker forgets everything at its end while a --data-dir does not: a prefix of its own for each start keeps offsets of a
     former broker, which the database remembers, from being taken for offsets of this one.
     """
-    max_ledgers = options.max_ledgers
+    sandbox_ends_after = 0  # without an end, --max-ledgers counts what this start commits
     if options.once and options.source == "sandbox":
-        max_ledgers = max_ledgers or DEFAULT_ONCE_SANDBOX_LEDGERS
+        sandbox_ends_after = options.max_ledgers or DEFAULT_ONCE_SANDBOX_LEDGERS
     flags: dict[str, Any] = {
         "kafka__partitions": _PARTITIONS,
         **({"network__name": "sandbox"} if options.source == "sandbox" else {}),
@@ -80,7 +80,7 @@ def settings_for(options: DemoOptions, database_url: str, bootstrap: str) -> Set
         "producer__path": options.ledgers.resolve() if options.ledgers else None,
         "producer__rpc_url": options.rpc_url,
         "process__workers": options.workers,
-        "sandbox__max_ledgers": max_ledgers if options.source == "sandbox" else 0,
+        "sandbox__max_ledgers": sandbox_ends_after,
     }
     return load_settings(**flags, **_ports(options))
 

@@ -44,7 +44,7 @@ class Limits:
     def __init__(self, broker: EmbeddedTansu, options: DemoOptions) -> None:
         self._broker = broker
         self._limit_bytes = options.memory_limit_mib * _MEBIBYTE
-        self._max_ledgers = options.max_ledgers
+        self._max_ledgers = 0 if options.once else options.max_ledgers
         self.reached = ""
 
     def stage(self) -> list[Stage]:

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -167,11 +168,31 @@ def test_a_role_that_dies_ends_the_demo_with_its_log() -> None:
     assert [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE] == []
 
 
-def test_the_demo_stops_at_its_limits() -> None:
-    demo = start("--close-seconds", "0.2", "--max-ledgers", "4")
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    """A folder that the database's own user can enter."""
+    with tempfile.TemporaryDirectory(prefix="lumenstream-test-") as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory) / "data"
+
+
+def test_the_demo_stops_at_its_limits_and_continues_from_its_data(data_dir: Path) -> None:
+    last = 1
+    for _ in range(2):
+        demo = start("--close-seconds", "0.2", "--max-ledgers", "4", "--data-dir", str(data_dir))
+        error = demo.communicate(timeout=WHOLE_RUN_S)[1]
+        assert demo.returncode == 0, error
+        assert "the end, as announced: " in error and "--max-ledgers" in error
+        found = re.search(r"holds ledgers up to (\d+)", error)
+        assert found and int(found[1]) >= last + 4, error
+        last = int(found[1])
+
+
+def test_the_demo_stops_when_the_broker_holds_too_much() -> None:
+    demo = start("--close-seconds", "0.1", "--transactions", "400", "--memory-limit-mib", "64")
     error = demo.communicate(timeout=WHOLE_RUN_S)[1]
     assert demo.returncode == 0, error
-    assert "the end, as announced: " in error and "--max-ledgers" in error
+    assert "the end, as announced: the broker reached" in error
 
 
 def test_up_runs_every_role_against_servers_of_ones_own(tmp_path: Path) -> None:
