@@ -66,7 +66,7 @@ class Publisher:
         self._producer = Producer(kafka.producer_config(settings.kafka) | {"partitioner": "murmur2_random"})
 
     def health(self) -> Health:
-        """Not ready while waiting for the lock; not ok after an error until the next ledger is through."""
+        """Not ready while waiting for the lock; not ok after an error until the next ledger, if there is one, is through."""
         details = {"role": "publisher", "leader": self._leader, "published_ledger": self._cursor, "error": self._last_error}
         return Health(ok=not self._last_error, ready=self._leader and not self._last_error, details=details)
 
@@ -115,6 +115,7 @@ class Publisher:
         bounds = {"cursor": cursor, "latest": latest, "limit": self._settings.publisher.batch_ledgers}
         ledgers = connection.execute(_NEXT_LEDGERS, bounds).fetchall()
         if not ledgers:
+            self._last_error = ""  # all is published: whatever went wrong is over
             return False
         counts: Counter[str] = Counter()
         for sequence, closed_at in ledgers:
