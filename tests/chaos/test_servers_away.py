@@ -150,6 +150,12 @@ def test_database_unreachable(
     proxy.restore()
     pipeline.wait_for_end(BACK_SECONDS)
     pipeline.wait(lambda: sink.answers("/health") and publisher.answers("/health"), NOTICE_SECONDS, "healthy roles")
+
+    proxy.cut()  # once more, with nothing left to do: the roles must not wait for a ledger to be well again
+    for role in (sink, publisher):
+        pipeline.wait(partial(says_so, role), NOTICE_SECONDS, f"metric and /health of {role.name}")
+    proxy.restore()
+    pipeline.wait(lambda: sink.answers("/health") and publisher.answers("/health"), NOTICE_SECONDS, "healthy idle roles")
     baseline.check(pipeline)
 
 
