@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import signal
 import ssl
 import tempfile
@@ -74,6 +75,8 @@ class _InFlight(NamedTuple):
 def create_app(settings: Settings, group: str) -> Any:
     """A Faust application whose id, and so its consumer group, is `group`."""
     kafka = settings.kafka
+    # Its timers complain whenever a ledger takes longer than their interval, which is no news and no harm.
+    logging.getLogger("mode.timers").setLevel(logging.ERROR)
     credentials = _credentials(kafka)
     return faust.App(
         group,

@@ -24,7 +24,7 @@ from lumenstream.embedded import EmbeddedTansu
 from lumenstream.settings import Settings, load_settings
 from lumenstream.xdr import decode_ledger
 from lumenstream.xdr.rows import Ledger
-from processors import handling, registry, worker
+from processors import agents, handling, registry, worker
 from processors.port import Processor
 from sandbox import ClosedLedger, Sandbox, SandboxSettings
 from schemas.messages import Headers, LedgerHeaders, PartHeaders, PartKind, Topic, partition_of
@@ -336,6 +336,29 @@ class TestFailures:
             assert "offset 0: MessageError: header previous-sequence is missing" in health.details["error"]
         assert not self.failures(settings)
         assert [raw["value"] for raw in self.failed(settings)] == [chain[0].meta]
+
+
+class TestDefects:
+    """A defect of our own, outside a processor: the worker ends, and the message is not acknowledged."""
+
+    @pytest.mark.parametrize("place", ["handle", "acknowledge"])
+    def test_the_worker_ends_and_the_next_one_gets_the_message(
+        self, settings: Settings, chain: list[ClosedLedger], monkeypatch: pytest.MonkeyPatch, place: str
+    ) -> None:
+        def fail(*_: object, **__: object) -> None:
+            raise RuntimeError("boom")
+
+        put_all(settings, chain[:3])
+        with monkeypatch.context() as broken:
+            if place == "handle":
+                broken.setattr(handling.Handling, "handle", fail)
+            else:
+                broken.setattr(agents.Agents, "_delivered", fail)
+            with pytest.raises(RuntimeError, match="boom"):
+                worker.run(settings, processors=[Plain("a")])
+        again = Plain("a")
+        with running(settings, [again]):
+            wait_until(lambda: sorted(again.seen) == [2, 3, 4])
 
 
 PROGRAM = """
