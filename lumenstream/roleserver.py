@@ -1,7 +1,7 @@
 """The small HTTP server every long-running role has: /health, /ready and /metrics, in a daemon thread.
 
-It listens on setting `http.host`: 127.0.0.1, unless a container says otherwise in its environment. Health is a function of the
-role's own state; it answers 200 or 503 with a JSON object that says what is wrong.
+It listens on setting `http.host` (127.0.0.1 by default). Health is a function of the role's own state; it answers 200 or 503 with
+a JSON object that says what is wrong.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
-from lumenstream.settings import load_settings
+from lumenstream.settings import HttpSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +28,11 @@ class Health:
 
 
 class RoleServer:
-    """Serves until `stop`. Port 0 takes a free one; `port` says which. Without a `host`, the setting of the environment."""
+    """Serves until `stop`. Port 0 takes a free one; `port` says which."""
 
-    def __init__(self, port: int, health: Callable[[], Health], host: str | None = None) -> None:
-        host = host if host is not None else load_settings().http.host
+    def __init__(self, settings: HttpSettings, port: int, health: Callable[[], Health]) -> None:
         handler = type("Handler", (_Handler,), {"health": staticmethod(health)})
-        self._server = ThreadingHTTPServer((host, port), handler)
+        self._server = ThreadingHTTPServer((settings.host, port), handler)
         self._server.daemon_threads = True
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, name="role-server", daemon=True)

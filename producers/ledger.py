@@ -208,7 +208,7 @@ def run(settings: Settings, stop: threading.Event | None = None) -> None:
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: stop.set())
     producer = LedgerProducer(settings, stop)
-    server = RoleServer(settings.producer.http_port, producer.health).start()
+    server = RoleServer(settings.http, settings.producer.http_port, producer.health).start()
     _log.info(
         "producer started", source=settings.producer.source, network=settings.network.name, decoder=DECODER, http_port=server.port
     )
