@@ -2,7 +2,7 @@
 
 Where it starts: at `--from N`; else after the end of the topic (`producers.position`); else after the database cursor; else at
 the source's beginning. What it checks: every ledger's header and hash (`producers.header`), the hash chain, the network. What
-is not delivered is kept and sent again in order (`producers.delivery`). A broker or a limit makes it wait, bad data makes it stop.
+is not delivered is kept and sent again in order (`producers.delivery`). A broker or a limit makes it wait; bad data makes it end.
 """
 
 from __future__ import annotations
