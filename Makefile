@@ -44,8 +44,8 @@ format: $(STAMPS)/dev ## ruff: sort imports, mend what can be mended, format
 	@$(BIN)/ruff format .
 
 .PHONY: bench
-bench: $(STAMPS)/dev $(STAMPS)/package ## every benchmark: lumenstream bench all
-	@$(BIN)/lumenstream bench all $(ARGS)
+bench: $(STAMPS)/dev $(STAMPS)/package ## every benchmark on servers of its own: lumenstream bench all
+	@$(BIN)/python -m tests.servers run $(BIN)/lumenstream bench all $(ARGS)
 
 .PHONY: chaos
 chaos: $(STAMPS)/dev $(STAMPS)/package ## the crash tests with SEEDS seeds (20)
