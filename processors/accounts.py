@@ -69,7 +69,7 @@ def _ranked(ledger: Ledger) -> Iterator[tuple[Address, int, Change]]:
 
 def _phases(ledger: Ledger) -> list[tuple[int, tuple[Change, ...]]]:
     """Fees, operations, refunds: the ledger's changes with their rank."""
-    shifted = [(tx.index << _TRANSACTION_SHIFT, tx) for tx in ledger.transactions]
+    shifted = [(tx.order << _TRANSACTION_SHIFT, tx) for tx in ledger.transactions]
     fees = [(_FEE_PHASE | order, tx.fee_changes) for order, tx in shifted]
     operations = [
         (_OPERATION_PHASE | order | index, op.changes)

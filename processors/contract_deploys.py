@@ -35,7 +35,7 @@ class ContractDeploys:
         for tx in ledger.transactions:
             if not tx.is_soroban or not view.successful(tx):
                 continue
-            to_id = toid.transaction_id(ledger.header.sequence, tx.index)
+            to_id = toid.transaction_id(ledger.header.sequence, tx.order)
             for index, op in enumerate(tx.operations):
                 if op.type == view.INVOKE_HOST_FUNCTION:
                     part.add(STATE_CHANGES[Category.ACCOUNT], _deployments(op, to_id, toid.operation_id(to_id, index)))

@@ -57,7 +57,7 @@ class Effects:
         for tx in ledger.transactions:
             if not view.successful(tx):
                 continue
-            to_id = toid.transaction_id(ledger.header.sequence, tx.index)
+            to_id = toid.transaction_id(ledger.header.sequence, tx.order)
             for index, op in enumerate(tx.operations):
                 if op.type not in _MOVES_SPONSORSHIP:
                     continue

@@ -56,7 +56,7 @@ class Participants:
         succeeded = 0
         protocol_version = ledger.header.protocol_version
         for tx in ledger.transactions:
-            to_id = toid.transaction_id(ledger.header.sequence, tx.index)
+            to_id = toid.transaction_id(ledger.header.sequence, tx.order)
             success = view.successful(tx)
             succeeded += success
             transactions.append(_transaction_row(tx, to_id, protocol_version))

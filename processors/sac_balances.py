@@ -78,7 +78,7 @@ def contract_data_changes(ledger: Ledger) -> Iterator[tuple[int, Change]]:
         for index, op in enumerate(tx.operations):
             changes = op.changes
             if changes and changes[-1].type >= CONTRACT_DATA:
-                operation_id = toid.operation_id(toid.transaction_id(ledger.header.sequence, tx.index), index)
+                operation_id = toid.operation_id(toid.transaction_id(ledger.header.sequence, tx.order), index)
                 for change in changes:
                     if change.type == CONTRACT_DATA:
                         yield operation_id, change

@@ -70,7 +70,7 @@ class SacEvents:
             topics = _TOPICS.get(tx.meta_version)
             if not tx.is_soroban or topics is None or not view.successful(tx):
                 continue
-            to_id = toid.transaction_id(ledger.header.sequence, tx.index)
+            to_id = toid.transaction_id(ledger.header.sequence, tx.order)
             for index, op in enumerate(tx.operations):
                 if op.type == view.INVOKE_HOST_FUNCTION and op.events:
                     rows = self._rows(op, topics, to_id, toid.operation_id(to_id, index))

@@ -57,7 +57,7 @@ class TokenTransfers:
         balances: list[BalanceChange] = []
         accounts: list[AccountChange] = []
         for tx in ledger.transactions:
-            to_id = toid.transaction_id(ledger.header.sequence, tx.index)
+            to_id = toid.transaction_id(ledger.header.sequence, tx.order)
             fee = self._fee(tx, to_id)
             if fee is not None:
                 balances.append(fee)

@@ -43,7 +43,7 @@ class Trustlines:
 def _of_trustlines(ledger: Ledger) -> Iterator[tuple[tuple[Address, Asset], int, Change]]:
     """Every change of a trustline as (account and asset, operation id, change), in the order in which the ledger made them."""
     for tx in ledger.transactions:
-        to_id = toid.transaction_id(ledger.header.sequence, tx.index)
+        to_id = toid.transaction_id(ledger.header.sequence, tx.order)
         for operation_id, op in view.with_ids(to_id, tx):
             for change in op.changes:
                 _, entry_type, pre, post, _ = change

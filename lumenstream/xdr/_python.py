@@ -174,7 +174,7 @@ def _transaction(context: _Context, processed: Wire, envelopes: dict[bytes, tupl
     hide_changes = code == _INTERNAL_ERROR and context.protocol <= _LAST_PROTOCOL_WITH_CHANGES_AFTER_INTERNAL_ERROR
     memo_type, memo = inner["memo"]
     return rows.Transaction(
-        index=context.position,
+        order=context.position,
         hash=tx_hash,
         inner_hash=_envelope_hash(outer["innerTx"], context.network_id) if envelope_type == _FEE_BUMP else None,
         envelope_type=envelope_type,

@@ -525,36 +525,31 @@ class Memo(NamedTuple):
     value: object  # None, Text, int, Hash, Hash
 
 
-# A field called `index` hides a method of tuple, which the class syntax does not allow to type checkers.
-Transaction = NamedTuple(  # noqa: UP014
-    "Transaction",
-    [
-        ("index", "int"),  # 1-based position in apply order
-        ("hash", "Hash"),  # of the result pair: the outer one for a fee bump
-        ("inner_hash", "Hash | None"),  # fee bumps only: of the inner envelope
-        ("envelope_type", "int"),  # 0 V0, 2 V1, 5 fee bump
-        ("source", "Address"),  # of the inner transaction, as written (G or M)
-        ("fee_source", "Address | None"),  # fee bumps only, as written (G or M)
-        ("seq_num", "int"),
-        ("fee", "int"),  # bid of the outermost envelope
-        ("memo", "Memo"),
-        ("is_soroban", "bool"),  # the (inner) envelope carries Soroban data
-        ("resource_fee", "int"),  # 0 unless Soroban
-        ("result_code", "int"),  # of the outermost result
-        ("fee_charged", "int"),
-        ("inner_result_code", "int | None"),  # fee bumps whose result carries an inner one
-        ("meta_version", "int"),
-        ("operations", "tuple[Operation, ...]"),
-        ("fee_changes", "tuple[Change, ...]"),
-        ("changes_before", "tuple[Change, ...]"),
-        ("changes_after", "tuple[Change, ...]"),
-        ("post_fee_changes", "tuple[Change, ...]"),  # LedgerCloseMeta V2 only
-        ("events", "tuple[TransactionEvent, ...]"),  # V4 only
-        ("soroban_return_value", "ScVal | None"),
-        ("envelope_xdr", "bytes"),
-        ("meta_xdr", "bytes"),
-    ],
-)
+class Transaction(NamedTuple):
+    order: int  # 1-based position in apply order
+    hash: Hash  # of the result pair: the outer one for a fee bump
+    inner_hash: Hash | None  # fee bumps only: of the inner envelope
+    envelope_type: int  # 0 V0, 2 V1, 5 fee bump
+    source: Address  # of the inner transaction, as written (G or M)
+    fee_source: Address | None  # fee bumps only, as written (G or M)
+    seq_num: int
+    fee: int  # bid of the outermost envelope
+    memo: Memo
+    is_soroban: bool  # the (inner) envelope carries Soroban data
+    resource_fee: int  # 0 unless Soroban
+    result_code: int  # of the outermost result
+    fee_charged: int
+    inner_result_code: int | None  # fee bumps whose result carries an inner one
+    meta_version: int
+    operations: tuple[Operation, ...]
+    fee_changes: tuple[Change, ...]
+    changes_before: tuple[Change, ...]
+    changes_after: tuple[Change, ...]
+    post_fee_changes: tuple[Change, ...]  # LedgerCloseMeta V2 only
+    events: tuple[TransactionEvent, ...]  # V4 only
+    soroban_return_value: ScVal | None
+    envelope_xdr: bytes
+    meta_xdr: bytes
 
 
 class LedgerHeader(NamedTuple):

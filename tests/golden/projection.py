@@ -56,7 +56,7 @@ CANCELLED: Final[dict[tuple[str, int], dict[str, list[Row]]]] = {
 
 _ACCOUNTS: Final = {"transactions_accounts": ("tx_to_id", "to_id"), "operations_accounts": ("operation_id", "operation_id")}
 _NOT_IN_OLDER: Final = frozenset({"account_changes"})
-_OTHERWISE_IN_OLDER: Final = frozenset({"state_change_id", "state_change_order", "inner_transaction_hash"})
+_OTHERWISE_IN_OLDER: Final = frozenset({"state_change_id", "state_change_order"})
 _LEDGER_COLUMNS: Final = frozenset(
     {"base_reserve", "close_time", "closed_at", "hash", "lcm_v", "protocol_version", "sequence", "tx_count"}
 )

@@ -229,7 +229,7 @@ def op(
 def tx(*operations: Operation, **fields: Any) -> Transaction:
     """A successful transaction of Alice for 100 stroops."""
     defaults: dict[str, Any] = {
-        "index": 1,
+        "order": 1,
         "hash": key("hash"),
         "inner_hash": None,
         "envelope_type": 2,
@@ -262,5 +262,5 @@ def ledger(*transactions: Transaction, protocol_version: int = 23) -> Ledger:
     header = LedgerHeader(
         SEQUENCE, key("ledger"), key("previous"), CLOSE_TIME, protocol_version, 100, 5_000_000, 0, 0, 100, bytes(32), bytes(32)
     )
-    numbered = tuple(one._replace(index=at) for at, one in enumerate(transactions, 1))
+    numbered = tuple(one._replace(order=at) for at, one in enumerate(transactions, 1))
     return Ledger(2, header, numbered, (), (), 0)

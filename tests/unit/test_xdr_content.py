@@ -93,7 +93,7 @@ def test_envelopes_belong_to_their_results(ledgers: list[Both]) -> None:
     for both in ledgers:
         by_hash = {signed_hash(envelope, both.network_id): envelope for envelope in both.envelopes()}
         for index, (processed, tx) in enumerate(both.transactions(), 1):
-            assert tx.index == index
+            assert tx.order == index
             assert tx.hash == processed.result.transaction_hash.hash
             envelope = by_hash[tx.hash]
             assert tx.envelope_xdr == envelope.to_xdr_bytes()
