@@ -25,7 +25,15 @@ from migrations import runner
 from schemas.processors import PROCESSORS
 from schemas.state_changes import Category, Reason
 
-HYPERTABLES = {"transactions", "transactions_accounts", "operations", "operations_accounts", "state_changes"}
+HYPERTABLES = {
+    "transactions",
+    "transactions_accounts",
+    "operations",
+    "operations_accounts",
+    "state_changes",
+    "claimable_balance_events",
+    "trades",
+}
 _CATALOG = (
     (
         "select 'column', table_name || '.' || column_name, data_type || ' ' || is_nullable || coalesce(column_default, '') "
@@ -194,6 +202,7 @@ def test_columnstore_settings_of_the_community_edition(database_url: str) -> Non
         "transactions_accounts",
         "operations_accounts",
         "state_changes",
+        "claimable_balance_events",
     }
 
 
