@@ -261,8 +261,14 @@ def run_agents(
         agents = Agents(settings, group, processors, status)
         loop = asyncio.get_running_loop()
         if threading.current_thread() is threading.main_thread():
+
+            def end(*_: object) -> None:
+                if not loop.is_closed():
+                    loop.call_soon_threadsafe(agents.end)
+
+            # Not the loop's own handlers: those go with the loop, and a second signal would then kill a worker that ends.
             for name in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(name, agents.end)
+                signal.signal(name, end)
         watching = asyncio.create_task(_watch(stop, agents)) if stop is not None else None
         try:
             await agents.run()

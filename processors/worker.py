@@ -142,7 +142,8 @@ def run_workers(settings: Settings) -> None:
                 _log.error("a worker ended, ending all", worker=ended[0].name, exit_code=code)
             break
     _end_all(workers)
-    if code == 0 and (late := [worker for worker in workers if worker.exitcode]):
+    good = (0, -signal.SIGTERM) if asked.is_set() else (0,)  # a worker that was asked to end before it could listen
+    if code == 0 and (late := [worker for worker in workers if worker.exitcode not in good]):
         code = _exit_code(late[0])
     if code:
         raise SystemExit(code)

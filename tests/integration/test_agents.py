@@ -338,6 +338,16 @@ class TestFailures:
         assert [raw["value"] for raw in self.failed(settings)] == [chain[0].meta]
 
 
+@pytest.fixture
+def own_signals() -> Iterator[None]:
+    """A worker in the main thread takes over the signals; give them back."""
+    before = {name: signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for name, handler in before.items():
+        signal.signal(name, handler)
+
+
+@pytest.mark.usefixtures("own_signals")
 class TestDefects:
     """A defect of our own, outside a processor: the worker ends, and the message is not acknowledged."""
 
