@@ -89,6 +89,26 @@ SINK_MISSING_PART: Final = Gauge("lumenstream_sink_missing_part", "1 for a part 
 # Repeats dropped, harmless: rate(lumenstream_sink_duplicate_parts_total[5m])
 SINK_DUPLICATE_PARTS: Final = Counter("lumenstream_sink_duplicate_parts", "Parts that came twice or late and were dropped")
 
+# Progress of backfills: sum(rate(lumenstream_backfill_ledgers_total[1m]))
+BACKFILL_LEDGERS: Final = Counter("lumenstream_backfill_ledgers", "Ledgers that backfill sinks wrote")
+
+# Rows a second by table: sum by (table) (rate(lumenstream_backfill_rows_total[1m]))
+BACKFILL_ROWS: Final = Counter("lumenstream_backfill_rows", "Rows that backfill sinks wrote", ["table"])
+
+# Time of a range's transaction: rate(lumenstream_backfill_range_seconds_sum[5m]) / rate(lumenstream_backfill_range_seconds_count[5m])
+BACKFILL_RANGE_SECONDS: Final = Histogram(
+    "lumenstream_backfill_range_seconds", "Time of one range's transaction", buckets=(*_SECONDS, 60.0, 120.0)
+)
+
+# Ranges that need a look and another run: increase(lumenstream_backfill_failed_ranges_total[1h]) > 0
+BACKFILL_FAILED_RANGES: Final = Counter("lumenstream_backfill_failed_ranges", "Ranges that a backfill sink gave up")
+
+# Parts that nobody waits for (repeats, superseded jobs), harmless: rate(lumenstream_backfill_dropped_parts_total[5m])
+BACKFILL_DROPPED_PARTS: Final = Counter("lumenstream_backfill_dropped_parts", "Parts of ranges that are not open")
+
+# Memory in unfinished ranges: lumenstream_backfill_buffered_bytes
+BACKFILL_BUFFERED_BYTES: Final = Gauge("lumenstream_backfill_buffered_bytes", "Bytes of parts whose range is not whole yet")
+
 # Servers that went away: increase(lumenstream_server_errors_total[5m])
 SERVER_ERRORS: Final = Counter("lumenstream_server_errors", "Failed calls to a server that are retried", ["server"])
 

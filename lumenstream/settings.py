@@ -91,6 +91,7 @@ class ProcessSettings(_Section):
     processors: Annotated[tuple[str, ...], NoDecode] = Field((), description="names, comma separated; empty: all")
     workers: int = Field(1, ge=1, le=64)
     from_ledger: int | None = Field(None, ge=1)
+    backfill: bool = Field(False, description="process ledgers.backfill instead of the live topics")
     http_port: int = Field(8020, ge=0, le=65535, description="first port; worker n listens on this + n")
 
     @field_validator("processors", mode="before")
@@ -107,6 +108,13 @@ class SinkSettings(_Section):
     missing_part_seconds: float = Field(30.0, gt=0, description="a ledger that waits longer for a part is reported")
     standby_poll_seconds: float = Field(1.0, gt=0, le=60)
     http_port: int = Field(8013, ge=0, le=65535)
+
+
+class BackfillSettings(_Section):
+    max_open_ranges: int = Field(6, ge=1, le=10_000, description="back-pressure: ranges sent and not yet committed")
+    stall_seconds: float = Field(300.0, gt=0, description="ranges that are open when nothing was committed for so long have failed")
+    keep_days: int = Field(30, ge=0, description="how long the ranges of ended jobs stay in table backfill_ranges")
+    http_port: int = Field(8015, ge=0, le=65535, description="of a backfill sink")
 
 
 class PublisherSettings(_Section):
@@ -163,6 +171,7 @@ class Settings(BaseSettings):
     producer: ProducerSettings = ProducerSettings()
     process: ProcessSettings = ProcessSettings()
     sink: SinkSettings = SinkSettings()
+    backfill: BackfillSettings = BackfillSettings()
     publisher: PublisherSettings = PublisherSettings()
     api: ApiSettings = ApiSettings()
     sandbox: SandboxSettings = SandboxSettings()

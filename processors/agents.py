@@ -1,4 +1,5 @@
-"""The nine processors on Faust agents: topics `ledgers` and `ledgers.retry` in, `ledger-changes` out, same partition number.
+"""The processors on Faust agents: topics `ledgers` and `ledgers.retry` in, `ledger-changes` out, same partition number; or, in a
+worker for backfills, `ledgers.backfill` in and `ledger-changes.backfill` out.
 
 This is the one module that knows Faust, and it uses only what loses nothing: manual acknowledgement of single events, one actor
 per agent, raw bytes, a supervisor that ends the worker, the aiokafka driver. An event is acknowledged after everything it gave
@@ -134,7 +135,8 @@ class Agents:
         self._failure: BaseException | None = None
         self._ended = asyncio.Event()
         self._app = create_app(settings, group)
-        topics = [settings.kafka.topic(topic) for topic in (Topic.LEDGERS, Topic.LEDGERS_RETRY)]
+        read = (Topic.LEDGERS_BACKFILL,) if settings.process.backfill else (Topic.LEDGERS, Topic.LEDGERS_RETRY)
+        topics = [settings.kafka.topic(topic) for topic in read]
         channel = self._app.topic(*topics, key_serializer="raw", value_serializer="raw", key_type=bytes, value_type=bytes)
         for processor in processors:
             self._app.agent(channel, name=processor.name, concurrency=1)(self._agent(processor))

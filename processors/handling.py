@@ -120,6 +120,8 @@ class Handling:
         self._status = status
         self._shared: OrderedDict[tuple[str, int, int], _Shared] = OrderedDict()
         self._parts_topic = settings.kafka.topic(Topic.LEDGER_CHANGES)
+        self._backfill_topic = settings.kafka.topic(Topic.LEDGERS_BACKFILL)
+        self._backfill_parts_topic = settings.kafka.topic(Topic.LEDGER_CHANGES_BACKFILL)
         self._failed_topic = settings.kafka.topic(Topic.LEDGERS_FAILED)
 
     def handle(self, processor: Processor, source: Source) -> tuple[Outgoing, ...]:
@@ -175,7 +177,8 @@ class Handling:
             source_offset=source.offset,
         )
         key = str(ledger.sequence).encode()
-        return Outgoing(self._parts_topic, key, value, source.partition, headers.to_kafka())
+        topic = self._backfill_parts_topic if source.topic == self._backfill_topic else self._parts_topic
+        return Outgoing(topic, key, value, source.partition, headers.to_kafka())
 
     def _failed(
         self, processor: Processor, source: Source, ledger: LedgerHeaders | None, error: Exception

@@ -12,7 +12,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Final
 
 from lumenstream import kafka, logs, metrics
-from lumenstream.errors import ExitCode, LumenstreamError
+from lumenstream.errors import ConfigurationError, ExitCode, LumenstreamError
 from lumenstream.logs import get_logger
 from lumenstream.roleserver import Health, RoleServer
 from lumenstream.settings import Settings
@@ -32,7 +32,8 @@ _log = get_logger("processor")
 def group_of(settings: Settings) -> str:
     """The consumer group, which is also the Faust application's id. All workers of a group run the same processors."""
     names = sorted(settings.process.processors)
-    return settings.kafka.topic(f"lumenstream.processors.{'-'.join(names) if names else 'all'}")
+    suffix = ".backfill" if settings.process.backfill else ""
+    return settings.kafka.topic(f"lumenstream.processors.{'-'.join(names) if names else 'all'}{suffix}")
 
 
 def run(
@@ -83,6 +84,8 @@ def set_first_offsets(settings: Settings) -> None:
     first, group = settings.process.from_ledger, group_of(settings)
     if first is None:
         return
+    if settings.process.backfill:
+        raise ConfigurationError("a worker for backfills takes no --from", hint="the job says which ledgers it processes")
     topic = settings.kafka.topic(Topic.LEDGERS)
     if kafka.group_has_offsets(settings.kafka, group, topic):
         _log.warning("the group has offsets already and goes on there, --from is not used", group=group, from_ledger=first)
