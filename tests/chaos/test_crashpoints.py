@@ -5,16 +5,18 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 import pytest
 
-from tests.chaos.conftest import Baseline
-from tests.chaos.pipeline import COMMANDS, Pipeline, wait_for_crash
+from tests.chaos.conftest import Baseline, Baselines, MakePipeline
+from tests.chaos.pipeline import COMMANDS, Pipeline, files_source, wait_for_crash
 from tests.plugins.paths import REPOSITORY
 
 pytestmark = pytest.mark.timeout(300)
 
+PUBNET: Final = (51_000_294, 63_092_990)  # the first and the last of the folder
 ROOMS: Final = ("lumenstream", "producers", "processors", "sinks", "api")
 # How often a run of n ledgers reaches the point at least, as a share of n; 0: once.
 CRASHPOINTS: Final[Mapping[str, float]] = {
@@ -57,6 +59,19 @@ def test_killed_at(crashpoint: str, pipeline: Pipeline, baseline: Baseline, dice
 
 def test_every_role_is_killed_at_once(pipeline: Pipeline, baseline: Baseline, dice: random.Random) -> None:
     """All four die in one run, each at a point of its own, and come back while the others are down or dying."""
+    kill_every_role(pipeline, baseline, dice)
+
+
+def test_every_role_is_killed_on_real_ledgers(
+    make_pipeline: MakePipeline, baselines: Baselines, shared_ledgers: Path, dice: random.Random
+) -> None:
+    """The same on heavy ledgers of a folder that has gaps: who comes back must find the predecessor that is none by number."""
+    source = files_source(shared_ledgers / "pubnet", PUBNET[0], PUBNET[-1])
+    kill_every_role(make_pipeline(source=source), baselines.of(source), dice)
+
+
+def kill_every_role(pipeline: Pipeline, baseline: Baseline, dice: random.Random) -> None:
+    """Let each role run into a crash point of its own in the first half of the ledgers, and start it again."""
     ledgers = len(baseline.tables.rows["ledgers"])
     chosen = {}
     for role in COMMANDS:
