@@ -95,7 +95,7 @@ BACKFILL_LEDGERS: Final = Counter("lumenstream_backfill_ledgers", "Ledgers that 
 # Rows a second by table: sum by (table) (rate(lumenstream_backfill_rows_total[1m]))
 BACKFILL_ROWS: Final = Counter("lumenstream_backfill_rows", "Rows that backfill sinks wrote", ["table"])
 
-# Time of a range's transaction: rate(lumenstream_backfill_range_seconds_sum[5m]) / rate(lumenstream_backfill_range_seconds_count[5m])
+# A range's transaction: rate(lumenstream_backfill_range_seconds_sum[5m]) / rate(lumenstream_backfill_range_seconds_count[5m])
 BACKFILL_RANGE_SECONDS: Final = Histogram(
     "lumenstream_backfill_range_seconds", "Time of one range's transaction", buckets=(*_SECONDS, 60.0, 120.0)
 )

@@ -1,7 +1,7 @@
 """Which rows of the history tables a processor owns: what a replay of that processor alone deletes and writes again.
 
-Rows of `state_changes` belong to the processor in whose stream their id lies (spec/processors.md 10.3). Other history tables have one
-owner, except the two link tables: they are a union over processors (`schemas.participation`) and are worked out anew.
+Rows of `state_changes` belong to the processor in whose stream their id lies (spec/processors.md 10.3). Other history tables have
+one owner, except the two link tables: they are a union over processors (`schemas.participation`) and are worked out anew.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from schemas import families
 from schemas.processors import PROCESSORS
 from schemas.state_changes import IdBase
 
@@ -30,7 +29,17 @@ STREAMS: Final[dict[str, tuple[tuple[int, int], ...]]] = {
 }
 
 # Families that only the live sink applies, in the order of the chain; a backfill has no use for them.
-CURRENT_STATE: Final = frozenset({families.TRUSTLINE_CHANGES.name, families.ACCOUNT_CHANGES.name})
+CURRENT_STATE: Final = frozenset(
+    {
+        "trustline_changes",
+        "account_changes",
+        "liquidity_pool_changes",
+        "liquidity_pool_share_changes",
+        "claimable_balance_changes",
+        "claimable_balance_claimants",
+        "offer_changes",
+    }
+)
 
 
 def history_processors(names: Iterable[str] = PROCESSORS) -> tuple[str, ...]:

@@ -76,7 +76,7 @@ class PartsConsumer:
         for message in [first, *self._consumer.consume(MAX_BATCH, 0)]:
             error = message.error()
             if error is None:
-                arrivals.append(_arrival(message))
+                arrivals.append(arrival_of(message))
             else:
                 self._failed(message, error)
         if arrivals:
@@ -160,7 +160,8 @@ class PartsConsumer:
         self.trouble = ""
 
 
-def _arrival(message: Message) -> Arrival:
+def arrival_of(message: Message) -> Arrival:
+    """A message of a parts topic. IntegrityError when it is none."""
     partition, offset = message.partition(), message.offset()
     value = message.value()
     if partition is None or offset is None:

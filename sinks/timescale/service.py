@@ -52,7 +52,7 @@ def run(settings: Settings, stop: threading.Event | None = None) -> None:
     LumenstreamError for what the database refuses. Servers that are away are waited for.
     """
     asked = stop or threading.Event()
-    with _signals(asked), _patient_collector():
+    with stop_on_signals(asked), patient_collector():
         _Sink(settings, asked).run()
 
 
@@ -244,7 +244,7 @@ class _Term:
 
 
 @contextmanager
-def _patient_collector() -> Iterator[None]:
+def patient_collector() -> Iterator[None]:
     """Rows come by thousands and go as a whole, without cycles: to look for cycles among them costs a third of the encoding."""
     former = gc.get_threshold()
     gc.set_threshold(GC_THRESHOLD, *former[1:])
@@ -255,7 +255,7 @@ def _patient_collector() -> Iterator[None]:
 
 
 @contextmanager
-def _signals(stop: threading.Event) -> Iterator[None]:
+def stop_on_signals(stop: threading.Event) -> Iterator[None]:
     """SIGTERM and SIGINT ask to stop, where Python lets us: in the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield

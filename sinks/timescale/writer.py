@@ -84,7 +84,7 @@ class Writer:
         changed = {p: offset for p, offset in offsets.items() if self._stored_offsets.get(p) != offset}
         with self._transaction():
             written, locked = self._begin(cursor, ledgers)
-            written |= {table: self._copy(table, [rows.history[table] for rows in ledgers]) for table in HISTORY}
+            written |= copy_history(self._connection, ledgers, HISTORY)
             with self._connection.pipeline():
                 self._unlock(locked, ledgers)
                 written |= balances.apply(self._connection, ledgers)
@@ -117,18 +117,6 @@ class Writer:
             raise _fenced(cursor, row[0] if row else "no value")
         return written, {locked for (locked,) in hashes}
 
-    def _copy(self, table: str, chunks: Iterable[tuple[bytes, int]]) -> int:
-        data = b"".join([COPY_HEADER, *(rows for rows, _ in chunks), COPY_TRAILER])
-        expected = sum(count for _, count in chunks)
-        if expected:
-            with self._connection.cursor() as cursor:
-                with cursor.copy(_COPY[table]) as copy:
-                    copy.write(data)
-                    crashpoint("sink.in_copy")
-                if cursor.rowcount != expected:
-                    raise psycopg.DataError(f"{table}: copied {cursor.rowcount} rows of {expected}")
-        return expected
-
     def _unlock(self, locked: set[str], ledgers: Sequence[LedgerRows]) -> None:
         """A channel account is free again once its transaction is in a ledger: by inner hash for a fee bump, else by its own."""
         if locked:
@@ -139,7 +127,7 @@ class Writer:
     def _finish(self, ledgers: Sequence[LedgerRows], offsets: Mapping[int, int]) -> None:
         connection = self._connection
         for rows in ledgers:
-            connection.execute(_INSERT_LEDGER, _ledger_values(rows))
+            insert_ledger(connection, rows)
         if offsets:
             connection.execute(_UPSERT_OFFSETS, (self._topic, list(offsets), list(offsets.values())))
         connection.execute(
@@ -147,6 +135,29 @@ class Writer:
             (Cursor.OLDEST, str(ledgers[0].header.sequence)),
         )
         connection.execute("select pg_notify(%s, %s)", (NOTIFY_CHANNEL, str(ledgers[-1].header.sequence)))
+
+
+def copy_history(connection: Connection, ledgers: Sequence[LedgerRows], tables: Iterable[str]) -> dict[str, int]:
+    """Write the rows of these history tables by COPY. Returns how many, by table."""
+    return {table: _copy(connection, table, [rows.history[table] for rows in ledgers]) for table in tables}
+
+
+def _copy(connection: Connection, table: str, chunks: Sequence[tuple[bytes, int]]) -> int:
+    data = b"".join([COPY_HEADER, *(rows for rows, _ in chunks), COPY_TRAILER])
+    expected = sum(count for _, count in chunks)
+    if expected:
+        with connection.cursor() as cursor:
+            with cursor.copy(_COPY[table]) as copy:
+                copy.write(data)
+                crashpoint("sink.in_copy")
+            if cursor.rowcount != expected:
+                raise psycopg.DataError(f"{table}: copied {cursor.rowcount} rows of {expected}")
+    return expected
+
+
+def insert_ledger(connection: Connection, rows: LedgerRows) -> None:
+    """The proof of presence of a ledger."""
+    connection.execute(_INSERT_LEDGER, _ledger_values(rows))
 
 
 def read_state(connection: Connection, topic: str) -> tuple[int, str, dict[int, int]]:
