@@ -6,6 +6,7 @@ from typing import Final
 
 BENCHMARKS: Final[dict[str, str]] = {
     "decode": "lumenstream.bench.decode",
+    "derive": "lumenstream.bench.derive",
     "ingest": "lumenstream.bench.ingest",
     "live": "lumenstream.bench.live",
 }
