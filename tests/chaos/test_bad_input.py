@@ -121,19 +121,32 @@ def test_ledger_that_cannot_be_processed(
     baseline.check(pipeline)
 
 
-def test_message_without_headers(pipeline: Pipeline, source: Source, baseline: Baseline, dice: random.Random) -> None:
+def without(name: str, headers: Headers) -> Headers:
+    return [(header, value) for header, value in headers if header != name]
+
+
+@pytest.mark.parametrize("missing", [True, False], ids=["missing", "impossible"])
+def test_message_with_unusable_headers(
+    missing: bool, pipeline: Pipeline, source: Source, baseline: Baseline, dice: random.Random
+) -> None:
     """Nobody can say which ledger it is: it goes to `ledgers.failed`, the worker reports it, the sink misses a ledger."""
     ledgers = chain(source)
     wrong = dice.randrange(1, len(ledgers) - 1)
-    left_out = dice.choice(("sequence", "previous-sequence", "ledger-hash", "network-id", "close-time"))
     feed = start_consumers(pipeline)
-    headers = [(name, value) for name, value in feed.headers(ledgers[wrong]).to_kafka() if name != left_out]
+    right = feed.headers(ledgers[wrong])
+    if missing:
+        name = dice.choice(("sequence", "previous-sequence", "ledger-hash", "network-id", "close-time"))
+        headers = without(name, right.to_kafka())
+    else:
+        name = "previous-sequence"
+        headers = replace(right, previous_sequence=right.sequence + dice.randrange(3)).to_kafka()
     feed.send(*ledgers[:wrong])
     feed.send(ledgers[wrong], headers=headers)
     feed.send(*ledgers[wrong + 1 :])
     sink, worker = pipeline.roles["sink"], pipeline.roles["worker"]
     pipeline.wait(lambda: worker.health()["code"] == 503, REPORT_SECONDS, "/health of the worker that says so")
-    assert left_out in worker.health()["error"]
+    assert name in worker.health()["error"]
+    pipeline.wait_for_cursor(ledgers[wrong - 1].sequence)
     pipeline.wait(lambda: sink.health()["code"] == 503, REPORT_SECONDS, "/health of the sink that says so")
     assert pipeline.cursor() == ledgers[wrong - 1].sequence
     assert len(read_topic(pipeline.kafka, Topic.LEDGERS_FAILED)) == len(PROCESSORS)
