@@ -16,12 +16,18 @@ from processors.port import Processor
 from schemas import assets, strkey
 from schemas.families import (
     ACCOUNT_CHANGES,
+    CLAIMABLE_BALANCE_CHANGES,
+    CLAIMABLE_BALANCE_EVENTS,
     FAMILIES,
     LEDGERS,
+    LIQUIDITY_POOL_CHANGES,
+    LIQUIDITY_POOL_SHARE_CHANGES,
+    OFFER_CHANGES,
     OPERATIONS,
     OPERATIONS_ACCOUNTS,
     SAC_BALANCE_CHANGES,
     STATE_CHANGES_PREFIX,
+    TRADES,
     TRANSACTIONS,
     TRANSACTIONS_ACCOUNTS,
     TRUSTLINE_ASSETS,
@@ -34,8 +40,19 @@ from schemas.parts import Part, Row
 
 JsonRow = dict[str, Any]
 
-_DATED: Final = frozenset({TRANSACTIONS.name, OPERATIONS.name})
-_NUMBERED: Final = frozenset({ACCOUNT_CHANGES.name, SAC_BALANCE_CHANGES.name, TRUSTLINE_CHANGES.name})
+_DATED: Final = frozenset(family.name for family in (TRANSACTIONS, OPERATIONS, CLAIMABLE_BALANCE_EVENTS, TRADES))
+_NUMBERED: Final = frozenset(
+    family.name
+    for family in (
+        ACCOUNT_CHANGES,
+        SAC_BALANCE_CHANGES,
+        TRUSTLINE_CHANGES,
+        LIQUIDITY_POOL_CHANGES,
+        LIQUIDITY_POOL_SHARE_CHANGES,
+        CLAIMABLE_BALANCE_CHANGES,
+        OFFER_CHANGES,
+    )
+)
 
 
 def derive_rows(ledger: Ledger, processors: Sequence[Processor]) -> Iterator[JsonRow]:

@@ -7,14 +7,17 @@ from typing import Final
 
 from lumenstream.errors import ConfigurationError
 from processors.accounts import Accounts
+from processors.claimable_balances import ClaimableBalances
 from processors.contract_deploys import ContractDeploys
 from processors.effects import Effects
+from processors.liquidity_pools import LiquidityPools
 from processors.participants import Participants
 from processors.port import Processor
 from processors.sac_balances import SacBalances
 from processors.sac_events import SacEvents
 from processors.sac_instances import SacInstances
 from processors.token_transfers import TokenTransfers
+from processors.trades import Trades
 from processors.trustlines import Trustlines
 
 REGISTRY: Final[dict[str, Callable[[bytes], Processor]]] = {
@@ -27,6 +30,9 @@ REGISTRY: Final[dict[str, Callable[[bytes], Processor]]] = {
     Accounts.name: Accounts,
     SacBalances.name: SacBalances,
     SacInstances.name: SacInstances,
+    LiquidityPools.name: LiquidityPools,
+    ClaimableBalances.name: ClaimableBalances,
+    Trades.name: Trades,
 }
 
 

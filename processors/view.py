@@ -13,6 +13,7 @@ from schemas import strkey
 # LedgerEntryType
 ACCOUNT: Final = 0
 TRUSTLINE: Final = 1
+OFFER: Final = 2
 CLAIMABLE_BALANCE: Final = 4
 LIQUIDITY_POOL: Final = 5
 

@@ -31,6 +31,7 @@ def network_id(passphrase: str) -> bytes:
     return hashlib.sha256(passphrase.encode()).digest()
 
 
+@lru_cache(maxsize=_CACHE_ASSETS)
 def text(code: str, issuer: bytes | None) -> str:
     """`native` or `CODE:ISSUER`."""
     return "native" if issuer is None else f"{code}:{strkey.encode(issuer)}"

@@ -9,6 +9,15 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from schemas.market_rows import (
+    ClaimableBalanceChange,
+    ClaimableBalanceClaimantRow,
+    ClaimableBalanceEvent,
+    LiquidityPoolChange,
+    LiquidityPoolShareChange,
+    OfferChange,
+    TradeRow,
+)
 from schemas.state_changes import ROW_TYPES, Category
 
 Address = bytes
@@ -168,6 +177,11 @@ _KIND_OF_COLUMN: Final[dict[str, Kind]] = {
     "balance": Kind.BIG,
     "trustline_limit_old": Kind.BIG,
     "trustline_limit_new": Kind.BIG,
+    **dict.fromkeys(("event_id", "trade_id", "offer_id", "price_n", "price_d", "sold_amount", "bought_amount"), Kind.I64),
+    **dict.fromkeys(("reserve_a", "reserve_b", "fee_bp", "total_shares", "trustline_count", "shares"), Kind.I64),
+    **dict.fromkeys(("seller_account_id", "taker_account_id", "maker_account_id"), Kind.ADDRESS),
+    **dict.fromkeys(("pool_id", "balance_id", "kind", "asset", "asset_a", "asset_b"), Kind.WORD),
+    **dict.fromkeys(("selling", "buying", "sold_asset", "bought_asset"), Kind.WORD),
 }
 
 
@@ -192,6 +206,13 @@ TRUSTLINE_CHANGES: Final = _family("trustline_changes", TrustlineBalanceChange)
 ACCOUNT_CHANGES: Final = _family("account_changes", AccountBalanceChange)
 SAC_BALANCE_CHANGES: Final = _family("sac_balance_changes", SacBalanceChange)
 SAC_CONTRACTS: Final = _family("sac_contracts", SacContractRow, id=Kind.KEY)
+LIQUIDITY_POOL_CHANGES: Final = _family("liquidity_pool_changes", LiquidityPoolChange)
+LIQUIDITY_POOL_SHARE_CHANGES: Final = _family("liquidity_pool_share_changes", LiquidityPoolShareChange)
+CLAIMABLE_BALANCE_CHANGES: Final = _family("claimable_balance_changes", ClaimableBalanceChange, amount=Kind.I64, flags=Kind.I64)
+CLAIMABLE_BALANCE_CLAIMANTS: Final = _family("claimable_balance_claimants", ClaimableBalanceClaimantRow)
+CLAIMABLE_BALANCE_EVENTS: Final = _family("claimable_balance_events", ClaimableBalanceEvent, amount=Kind.I64)
+OFFER_CHANGES: Final = _family("offer_changes", OfferChange, amount=Kind.I64, flags=Kind.I64)
+TRADES: Final = _family("trades", TradeRow, offer_id=Kind.BIG)
 
 STATE_CHANGES_PREFIX: Final = "state_changes."
 STATE_CHANGES: Final[dict[Category, Family]] = {
@@ -212,5 +233,12 @@ FAMILIES: Final[dict[str, Family]] = {
         SAC_BALANCE_CHANGES,
         SAC_CONTRACTS,
         *STATE_CHANGES.values(),
+        LIQUIDITY_POOL_CHANGES,
+        LIQUIDITY_POOL_SHARE_CHANGES,
+        CLAIMABLE_BALANCE_CHANGES,
+        CLAIMABLE_BALANCE_CLAIMANTS,
+        CLAIMABLE_BALANCE_EVENTS,
+        OFFER_CHANGES,
+        TRADES,
     )
 }

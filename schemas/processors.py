@@ -59,5 +59,16 @@ PROCESSORS: Final[dict[str, ProcessorSpec]] = {
         ProcessorSpec("accounts", 1, (families.ACCOUNT_CHANGES.name,)),
         ProcessorSpec("sac_balances", 1, (families.SAC_BALANCE_CHANGES.name,)),
         ProcessorSpec("sac_instances", 1, (families.SAC_CONTRACTS.name,)),
+        ProcessorSpec("liquidity_pools", 1, (families.LIQUIDITY_POOL_CHANGES.name, families.LIQUIDITY_POOL_SHARE_CHANGES.name)),
+        ProcessorSpec(
+            "claimable_balances",
+            1,
+            (
+                families.CLAIMABLE_BALANCE_CHANGES.name,
+                families.CLAIMABLE_BALANCE_CLAIMANTS.name,
+                families.CLAIMABLE_BALANCE_EVENTS.name,
+            ),
+        ),
+        ProcessorSpec("trades", 1, (families.OFFER_CHANGES.name, families.TRADES.name)),
     )
 }

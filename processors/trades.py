@@ -1,0 +1,130 @@
+"""Who traded what with whom at which price, and which offers stand in the order book after the ledger.
+
+Five kinds of operations trade: three place an offer, two pay along a path of offers and pools. Their results list every
+exchange as a claim atom. The taker is the operation's source; the maker owns the offer or is a pool. Offers also change without a
+trade: when their seller edits them or loses its authorization, or a network upgrade changes the reserves they need (the one change
+outside of transactions). Tables `trades` and `offers`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import gcd
+from typing import Final, cast
+
+from lumenstream.xdr.errors import LedgerContentError
+from lumenstream.xdr.rows import (
+    Change,
+    ClaimAtom,
+    Entry,
+    Hash,
+    Ledger,
+    OfferEntry,
+    OfferResult,
+    Operation,
+    PathPaymentResult,
+    Transaction,
+)
+from processors import merge, view
+from schemas import assets, toid
+from schemas.families import OFFER_CHANGES, TRADES
+from schemas.market_rows import OfferChange, TradeKind, TradeRow
+from schemas.parts import Part
+
+_OFFER_OPERATIONS: Final = frozenset({view.MANAGE_SELL_OFFER, view.MANAGE_BUY_OFFER, view.CREATE_PASSIVE_SELL_OFFER})
+_PATH_OPERATIONS: Final = frozenset({view.PATH_PAYMENT_STRICT_RECEIVE, view.PATH_PAYMENT_STRICT_SEND})
+_AFTER_ALL_OPERATIONS: Final = 1 << 63  # upgrades are applied after the transactions
+_UPGRADE: Final = 0
+
+
+class Trades:
+    """Families `offer_changes` and `trades`."""
+
+    name: Final = "trades"
+    version: Final = 1
+
+    def __init__(self, network_id: bytes) -> None:
+        """Offers and trades look alike on every network."""
+
+    def process(self, ledger: Ledger) -> Part:
+        part = Part()
+        part.add(OFFER_CHANGES, (_offer_row(order, change) for order, change in merge.last_changes(_of_offers(ledger))))
+        part.add(TRADES, _trades(ledger))
+        return part
+
+
+def _of_offers(ledger: Ledger) -> Iterator[tuple[int, int, Change]]:
+    """Every change of an offer as (offer id, order, change), in the order in which the ledger made them."""
+    for tx in ledger.transactions:
+        to_id = toid.transaction_id(ledger.header.sequence, tx.order)
+        for operation_id, op in view.with_ids(to_id, tx):
+            for change in op.changes:
+                _, entry_type, pre, post, _ = change
+                if entry_type == view.OFFER:
+                    yield cast(OfferEntry, (post or cast(Entry, pre)).data).offer_id, operation_id, change
+    for upgrade in ledger.upgrades:
+        for change in upgrade.changes:
+            entry = change.post or change.pre
+            if change.type == view.OFFER and change.kind != view.STATE and entry is not None:
+                yield cast(OfferEntry, entry.data).offer_id, _AFTER_ALL_OPERATIONS, change
+
+
+def _offer_row(order: int, change: Change) -> OfferChange:
+    entry = change.post or cast(Entry, change.pre)
+    seller, offer_id, selling, buying, amount, price, flags = cast(OfferEntry, entry.data)
+    return OfferChange(
+        offer_id,
+        merge.operation_word(change),
+        _UPGRADE if order == _AFTER_ALL_OPERATIONS else order,
+        seller,
+        assets.text(selling.code, selling.issuer),
+        assets.text(buying.code, buying.issuer),
+        amount,
+        price.n,
+        price.d,
+        flags,
+        entry.sponsor,
+    )
+
+
+def _trades(ledger: Ledger) -> Iterator[TradeRow]:
+    for tx in ledger.transactions:
+        if not view.successful(tx):
+            continue
+        to_id = toid.transaction_id(ledger.header.sequence, tx.order)
+        for operation_id, op in view.with_ids(to_id, tx):
+            if op.type in _OFFER_OPERATIONS or op.type in _PATH_OPERATIONS:
+                taker = view.op_source(tx, op)
+                for ordinal, atom in enumerate(_claim_atoms(tx, op), 1):
+                    yield _trade_row(to_id, operation_id, ordinal, taker, atom)
+
+
+def _claim_atoms(tx: Transaction, op: Operation) -> tuple[ClaimAtom, ...]:
+    result = op.result
+    if result is None or result.code or result.inner_code or result.value is None:
+        raise LedgerContentError(f"transaction {tx.hash.hex()}: operation type {op.type} stands in it with result {result}")
+    if op.type in _PATH_OPERATIONS:
+        return cast(PathPaymentResult, result.value).offers
+    return cast(OfferResult, result.value).offers_claimed
+
+
+def _trade_row(to_id: int, operation_id: int, ordinal: int, taker: bytes, atom: ClaimAtom) -> TradeRow:
+    _, seller, pool_id, offer_id, sold, sold_amount, bought, bought_amount = atom
+    of_pool = seller is None
+    divisor = gcd(sold_amount, bought_amount) or 1
+    return TradeRow(
+        to_id,
+        operation_id,
+        ordinal,
+        TradeKind.LIQUIDITY_POOL.value if of_pool else TradeKind.ORDERBOOK.value,
+        taker,
+        seller,
+        cast(Hash, pool_id).hex() if of_pool else None,
+        None if of_pool else offer_id,
+        assets.text(sold.code, sold.issuer),
+        sold_amount,
+        assets.text(bought.code, bought.issuer),
+        bought_amount,
+        bought_amount // divisor,
+        sold_amount // divisor,
+    )
