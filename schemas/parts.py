@@ -108,11 +108,19 @@ def _pack(kind: Kind, column: Sequence[Any], dictionaries: dict[str, dict[Any, i
         case Kind.ANY:
             return list(column)
         case _:
-            entries = dictionaries[_DICTIONARIES[kind]]
-            indexes = [-1 if v is None else entries.setdefault(v, len(entries)) for v in column]
-            wide = len(entries) > 0xFFFF
-            missing = 0xFFFFFFFF if wide else 0xFFFF
-            return _bytes_of(array("I" if wide else "H", [missing if i < 0 else i for i in indexes]))
+            return _pack_indexes(column, dictionaries[_DICTIONARIES[kind]])
+
+
+def _pack_indexes(column: Sequence[Any], entries: dict[Any, int]) -> bytes:
+    """Each value's place in the dictionary, which grows by the values it lacks."""
+    for value in dict.fromkeys(column):
+        if value is not None:
+            entries.setdefault(value, len(entries))
+    wide = len(entries) > 0xFFFF
+    entries[None] = 0xFFFFFFFF if wide else 0xFFFF  # for this column only
+    packed = array("I" if wide else "H", [entries[value] for value in column])
+    del entries[None]
+    return _bytes_of(packed)
 
 
 def _unpack(kind: Kind, packed: Any, count: int, raw: dict[str, Any]) -> Sequence[Any]:
