@@ -15,8 +15,11 @@ from sandbox import SandboxSettings
 __all__ = ["FilesSource", "LedgerSource", "RpcSource", "SandboxSource", "SourceLedger", "Wait", "create"]
 
 
-def create(settings: Settings, wait: Wait) -> LedgerSource:
-    """The source that the settings name. ConfigurationError when something it needs is not set."""
+def create(settings: Settings, wait: Wait, *, paced: bool = True) -> LedgerSource:
+    """The source that the settings name. ConfigurationError when something it needs is not set.
+
+    `paced` False: a network that closes ledgers at a pace of its own hands out those of its past as fast as they are asked for.
+    """
     producer, passphrase = settings.producer, settings.network.resolved_passphrase()
     match producer.source:
         case "files":
@@ -32,6 +35,6 @@ def create(settings: Settings, wait: Wait) -> LedgerSource:
                 close_seconds=settings.sandbox.close_seconds,
                 transactions_per_ledger=settings.sandbox.transactions_per_ledger,
             )
-            return SandboxSource(network, wait, settings.sandbox.max_ledgers)
+            return SandboxSource(network, wait, settings.sandbox.max_ledgers, paced=paced)
         case _:
             assert_never(producer.source)

@@ -16,10 +16,10 @@ from sandbox.network import GENESIS_SEQUENCE
 class SandboxSource:
     """`max_ledgers` counts from the genesis, so that a resumed run ends where an uninterrupted one does; 0: no end."""
 
-    def __init__(self, settings: SandboxSettings, wait: Wait, max_ledgers: int = 0) -> None:
+    def __init__(self, settings: SandboxSettings, wait: Wait, max_ledgers: int = 0, *, paced: bool = True) -> None:
         self._sandbox = Sandbox(settings)
         self._wait = wait
-        self._close_seconds = settings.close_seconds
+        self._close_seconds = settings.close_seconds if paced else 0.0
         self._last = GENESIS_SEQUENCE + max_ledgers if max_ledgers else None
 
     def ledgers(self, after: int | None) -> Iterator[SourceLedger]:

@@ -1,0 +1,273 @@
+"""A backfill or replay job: its plan, its messages on `ledgers.backfill`, and the wait until every range is committed.
+
+The plan stands in table backfill_ranges before the first message is sent, and backfill sinks note there how each range ended. At
+most `max_open_ranges` are under way, so neither the topic nor a sink's memory grows with the job. A job that is cut short leaves
+whole ranges only; the same command plans what is left.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from lumenstream import kafka, metrics
+from lumenstream.errors import ConfigurationError, IntegrityError, UnreachableError
+from lumenstream.logs import get_logger
+from lumenstream.settings import Settings
+from producers.backfill.book import Book
+from producers.backfill.plan import Predecessors, Range, cut, missing
+from producers.backfill.raw import RawLedgers
+from producers.backfill.sending import Refused, Sender
+from schemas import history
+from schemas.messages import LedgerHeaders, partition_of, range_key
+
+POLL_SECONDS: Final = 0.2
+RETRY_SECONDS: Final = 1.0
+
+_log = get_logger("backfill")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Ledgers `start` to `end`. `rewrite` False: only those missing; with `processors`: only their rows, of ledgers that are there."""
+
+    start: int
+    end: int
+    rewrite: bool = False
+    processors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    ledgers: int
+    done_ledgers: int
+    ranges: int
+    done_ranges: int
+    failed_ranges: int
+    open_ranges: int
+    seconds: float
+
+    @property
+    def ledgers_per_second(self) -> float:
+        return self.done_ledgers / self.seconds if self.seconds else 0.0
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """None while nothing is done."""
+        return (self.ledgers - self.done_ledgers) / self.ledgers_per_second if self.done_ledgers else None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How a job ended. `failed`: ranges with the reason."""
+
+    job: str
+    ranges: int
+    ledgers: int
+    done_ledgers: int
+    copied_ledgers: int
+    seconds: float
+    failed: tuple[tuple[Range, str], ...]
+    interrupted: bool = False
+
+    @property
+    def ok(self) -> bool:
+        return not self.failed and not self.interrupted
+
+
+@dataclass(slots=True)
+class _State:
+    pending: deque[Range]
+    open: dict[int, Range] = field(default_factory=dict)
+    failed: dict[int, tuple[Range, str]] = field(default_factory=dict)
+    done_ledgers: int = 0
+    done_ranges: int = 0
+    moved_at: float = 0.0
+
+
+class Job:
+    """Plan it, then run it once. Use as a context manager or call `close`."""
+
+    def __init__(self, settings: Settings, request: Request, stop: threading.Event) -> None:
+        self._settings = settings
+        self._request = request
+        self._stop = stop
+        self._book = Book(settings)
+        self.name = f"{'replay' if request.rewrite else 'backfill'}-{secrets.token_hex(6)}"
+        self.ranges: list[Range] = []
+        self.parts: tuple[str, ...] = ()
+        self._predecessors = Predecessors((), None)
+
+    def close(self) -> None:
+        self._book.close()
+
+    def __enter__(self) -> Job:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def plan(self) -> int:
+        """Find out what is to be done; how many ledgers. ConfigurationError for what cannot be asked for."""
+        request = self._request
+        if request.start > request.end:
+            raise ConfigurationError(f"ledger {request.start} comes after {request.end}", hint="the first ledger comes first")
+        cursor = self._book.cursor()
+        if request.end > cursor:
+            raise ConfigurationError(
+                f"ledger {request.end} is above the cursor, which is at {cursor}", hint="what comes after it is the live sink's"
+            )
+        self.parts = self._parts()
+        stretches = self._book.present(request.start, request.end)
+        if not request.rewrite:
+            wanted = missing(stretches, request.start, request.end)
+        else:
+            wanted = stretches if request.processors else [Range(request.start, request.end)]
+        self.ranges = cut(wanted, self._settings.kafka.backfill_range_size)
+        self._predecessors = Predecessors([*stretches, *self.ranges], self._book.before(request.start))
+        return sum(planned.count for planned in self.ranges)
+
+    def _parts(self) -> tuple[str, ...]:
+        """The processors whose parts a range needs: participants always, whose part brings the ledger's header."""
+        known = history.history_processors(self._book.processors())
+        unknown = [name for name in self._request.processors if name not in known]
+        if unknown:
+            raise ConfigurationError(
+                f"{', '.join(unknown)}: no processor of that name writes history", hint=f"there are {', '.join(known)}"
+            )
+        asked = {*self._request.processors, history.PARTICIPANTS}
+        return tuple(name for name in known if name in asked) if self._request.processors else known
+
+    def run(self, watch: Callable[[Progress], None], check: Callable[[], None]) -> Summary:
+        """Until every range has ended or `stop` is set. `watch` hears of progress; `check` may raise when helpers have died."""
+        kafka.wait_for_broker(self._settings.kafka, self._settings.kafka.request_timeout_seconds)
+        kafka.ensure_topics(self._settings.kafka)
+        started = time.monotonic()
+        state = _State(deque(self.ranges), moved_at=started)
+        self._book.begin(self.name, self.ranges, self.parts, self._request.processors or None)
+        _log.info("job started", job=self.name, ranges=len(self.ranges), parts=self.parts)
+        raw, sender = RawLedgers(self._settings, self._stop), Sender(self._settings)
+        try:
+            while (state.pending or state.open) and not self._stop.is_set():
+                check()
+                if state.pending and len(state.open) < self._settings.backfill.max_open_ranges:
+                    self._send(state, raw, sender)
+                else:
+                    self._stop.wait(POLL_SECONDS)
+                self._look(state)
+                self._give_up_when_stalled(state)
+                watch(self._progress(state, started))
+            interrupted = bool(state.pending or state.open)
+        finally:
+            sender.close()
+            raw.close()
+            self._book.end(self.name)
+        self._check_presence(state, interrupted)
+        return Summary(
+            job=self.name,
+            ranges=len(self.ranges),
+            ledgers=sum(planned.count for planned in self.ranges),
+            done_ledgers=state.done_ledgers,
+            copied_ledgers=raw.copied,
+            seconds=time.monotonic() - started,
+            failed=tuple(failed for _, failed in sorted(state.failed.items())),
+            interrupted=interrupted,
+        )
+
+    def _send(self, state: _State, raw: RawLedgers, sender: Sender) -> None:
+        """Send the next range. A source that cannot give it, or a message too large, fails the range and no other."""
+        wanted = state.pending.popleft()
+        try:
+            sender.send(self._messages(wanted, raw))
+        except (IntegrityError, Refused) as error:
+            self._fail(state, wanted, str(error))
+            return
+        except UnreachableError as error:
+            metrics.SERVER_ERRORS.labels("kafka").inc()
+            _log.warning("range could not be sent, trying again", first=wanted.first, error=str(error))
+            state.pending.appendleft(wanted)
+            self._stop.wait(RETRY_SECONDS)
+            return
+        if self._stop.is_set():
+            state.pending.appendleft(wanted)
+            return
+        state.open[wanted.first] = wanted
+        state.moved_at = time.monotonic()
+
+    def _messages(self, wanted: Range, raw: RawLedgers) -> Sequence[tuple[LedgerHeaders, bytes, bytes, int]]:
+        """(headers, key, value, partition) of every ledger of a range."""
+        settings = self._settings.kafka
+        places = self._book.places(wanted) if self._request.rewrite else []
+        messages = []
+        for ledger, header in raw.read(wanted, places):
+            headers = LedgerHeaders(
+                sequence=ledger.sequence,
+                previous_sequence=self._predecessors.of(ledger.sequence),
+                close_time=header.close_time,
+                ledger_hash=header.hash.hex(),
+                protocol_version=header.protocol_version,
+                network_id=self._settings.network.network_id().hex(),
+                job=self.name,
+                processors=self.parts,
+            )
+            key = range_key(ledger.sequence, settings.backfill_range_size)
+            partition = partition_of(ledger.sequence, settings.backfill_range_size, settings.partitions)
+            messages.append((headers, key, ledger.data, partition))
+        return messages
+
+    def _look(self, state: _State) -> None:
+        """Ask which of the open ranges have ended."""
+        if not state.open:
+            return
+        for ended in self._book.ended(self.name, list(state.open)):
+            found = state.open.pop(ended.first)
+            state.moved_at = time.monotonic()
+            if ended.state == "done":
+                state.done_ranges += 1
+                state.done_ledgers += found.count
+            else:
+                state.failed[ended.first] = (found, ended.error or f"{ended.state}: another job took these ledgers over")
+
+    def _give_up_when_stalled(self, state: _State) -> None:
+        limit = self._settings.backfill.stall_seconds
+        if time.monotonic() - state.moved_at <= limit:
+            return
+        text = (
+            f"nothing was committed for {limit:.0f} s: are workers and backfill sinks running? Their /health says what is missing"
+        )
+        for found in list(state.open.values()):
+            del state.open[found.first]
+            self._fail(state, found, text)
+        while state.pending:
+            self._fail(state, state.pending.popleft(), "not begun: the job had come to a halt")
+
+    def _fail(self, state: _State, found: Range, text: str) -> None:
+        self._book.fail(self.name, found.first, text)
+        state.failed[found.first] = (found, text)
+        _log.error("range failed", first=found.first, last=found.last, error=text)
+
+    def _check_presence(self, state: _State, interrupted: bool) -> None:
+        """Believe table `ledgers` only: what is done must be there."""
+        if interrupted or not self.ranges:
+            return
+        absent = missing(self._book.present(self._request.start, self._request.end), self._request.start, self._request.end)
+        for found in self.ranges:
+            if found.first not in state.failed and any(gap.first <= found.last and gap.last >= found.first for gap in absent):
+                state.done_ledgers -= found.count
+                state.failed[found.first] = (found, "committed, and not in the database any more: run the command again")
+
+    def _progress(self, state: _State, started: float) -> Progress:
+        return Progress(
+            ledgers=sum(planned.count for planned in self.ranges),
+            done_ledgers=state.done_ledgers,
+            ranges=len(self.ranges),
+            done_ranges=state.done_ranges,
+            failed_ranges=len(state.failed),
+            open_ranges=len(state.open),
+            seconds=time.monotonic() - started,
+        )
