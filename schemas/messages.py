@@ -79,10 +79,11 @@ class LedgerHeaders:
     def from_kafka(cls, headers: Iterable[tuple[str, bytes | str | None]] | None) -> LedgerHeaders:
         """Parse and check. MessageError names the first header that is missing or wrong."""
         values = _texts(headers)
+        previous = _required(values, "previous-sequence")
         sequence = _sequence(values, "sequence")
         return cls(
             sequence=sequence,
-            previous_sequence=_previous(values, sequence),
+            previous_sequence=None if previous == _NONE else _previous(values, sequence),
             close_time=_number(values, "close-time"),
             ledger_hash=_hex(values, "ledger-hash"),
             protocol_version=_number(values, "protocol-version"),
@@ -140,6 +141,7 @@ class PartHeaders:
         kind = _required(values, "kind")
         if kind not in [known.value for known in PartKind]:
             raise MessageError(f"header kind: {kind!r} is neither part nor failure")
+        previous = _required(values, "previous-sequence")
         sequence = _sequence(values, "sequence")
         return cls(
             kind=PartKind(kind),
@@ -147,7 +149,7 @@ class PartHeaders:
             version=_number(values, "version"),
             schema=_number(values, "schema"),
             sequence=sequence,
-            previous_sequence=_previous(values, sequence),
+            previous_sequence=None if previous == _NONE else _previous(values, sequence),
             close_time=_number(values, "close-time"),
             ledger_hash=_hex(values, "ledger-hash"),
             network_id=_hex(values, "network-id"),
@@ -190,10 +192,8 @@ def _sequence(values: dict[str, str], name: str) -> int:
     return number
 
 
-def _previous(values: dict[str, str], sequence: int) -> int | None:
-    """The predecessor, None at the start of a stream."""
-    if _required(values, "previous-sequence") == _NONE:
-        return None
+def _previous(values: dict[str, str], sequence: int) -> int:
+    """The predecessor of a ledger that has one."""
     previous = _sequence(values, "previous-sequence")
     if previous >= sequence:
         raise MessageError(f"header previous-sequence: {previous} is not before ledger {sequence}")
