@@ -26,6 +26,7 @@ from schemas.families import (
     OPERATIONS,
     OPERATIONS_ACCOUNTS,
     SAC_BALANCE_CHANGES,
+    SEP41_CANDIDATE_EVENTS,
     STATE_CHANGES_PREFIX,
     TRADES,
     TRANSACTIONS,
@@ -136,7 +137,7 @@ def _json(family: str, column: str, kind: Kind, value: Any) -> Any:
         case Kind.KEY:
             return str(uuid.UUID(bytes=value))
         case Kind.BIG:
-            return str(value) if family.startswith(STATE_CHANGES_PREFIX) else value
+            return str(value) if family.startswith(STATE_CHANGES_PREFIX) or family == SEP41_CANDIDATE_EVENTS.name else value
         case Kind.ANY if isinstance(value, bytes):
             return value.hex() if column == "inner_hash" else base64.b64encode(value).decode("ascii")
         case _:

@@ -16,6 +16,7 @@ from processors.port import Processor
 from processors.sac_balances import SacBalances
 from processors.sac_events import SacEvents
 from processors.sac_instances import SacInstances
+from processors.sep41 import Sep41
 from processors.token_transfers import TokenTransfers
 from processors.trades import Trades
 from processors.trustlines import Trustlines
@@ -33,6 +34,7 @@ REGISTRY: Final[dict[str, Callable[[bytes], Processor]]] = {
     LiquidityPools.name: LiquidityPools,
     ClaimableBalances.name: ClaimableBalances,
     Trades.name: Trades,
+    Sep41.name: Sep41,
 }
 
 

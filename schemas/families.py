@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from schemas import sep41
 from schemas.market_rows import (
     ClaimableBalanceChange,
     ClaimableBalanceClaimantRow,
@@ -148,12 +149,14 @@ _KIND_OF_COLUMN: Final[dict[str, Kind]] = {
     "transaction_count": Kind.I64,
     "successful_transaction_count": Kind.I64,
     "operation_count": Kind.I64,
+    "bytecode_len": Kind.I64,
     "is_fee_bump": Kind.BOOL,
     "successful": Kind.BOOL,
     "is_authorized": Kind.BOOL,
     "is_clawback_enabled": Kind.BOOL,
     "hash": Kind.HASH,
     "previous_hash": Kind.HASH,
+    "wasm_hash": Kind.HASH,
     "account_id": Kind.ADDRESS,
     "token_id": Kind.ADDRESS,
     "contract_id": Kind.ADDRESS,
@@ -164,9 +167,13 @@ _KIND_OF_COLUMN: Final[dict[str, Kind]] = {
     "sponsored_account_id": Kind.ADDRESS,
     "creator_account_id": Kind.ADDRESS,
     "destination_account_id": Kind.ADDRESS,
+    "from_account_id": Kind.ADDRESS,
+    "to_account_id": Kind.ADDRESS,
     "result_code": Kind.WORD,
     "operation_type": Kind.WORD,
     "operation": Kind.WORD,
+    "event": Kind.WORD,
+    "protocol_id": Kind.WORD,
     "state_change_reason": Kind.WORD,
     "code": Kind.WORD,
     "liquidity_pool_id": Kind.WORD,
@@ -213,6 +220,9 @@ CLAIMABLE_BALANCE_CLAIMANTS: Final = _family("claimable_balance_claimants", Clai
 CLAIMABLE_BALANCE_EVENTS: Final = _family("claimable_balance_events", ClaimableBalanceEvent, amount=Kind.I64)
 OFFER_CHANGES: Final = _family("offer_changes", OfferChange, amount=Kind.I64, flags=Kind.I64)
 TRADES: Final = _family("trades", TradeRow, offer_id=Kind.BIG)
+PROTOCOL_WASMS: Final = _family("protocol_wasms", sep41.WasmRow)
+PROTOCOL_CONTRACTS: Final = _family("protocol_contracts", sep41.ContractRow)
+SEP41_CANDIDATE_EVENTS: Final = _family("sep41_candidate_events", sep41.CandidateEvent)
 
 STATE_CHANGES_PREFIX: Final = "state_changes."
 STATE_CHANGES: Final[dict[Category, Family]] = {
@@ -240,5 +250,8 @@ FAMILIES: Final[dict[str, Family]] = {
         CLAIMABLE_BALANCE_EVENTS,
         OFFER_CHANGES,
         TRADES,
+        PROTOCOL_WASMS,
+        PROTOCOL_CONTRACTS,
+        SEP41_CANDIDATE_EVENTS,
     )
 }

@@ -10,16 +10,28 @@ from collections.abc import Iterable
 
 from schemas.families import OPERATIONS_ACCOUNTS, STATE_CHANGES_PREFIX, TRANSACTIONS_ACCOUNTS
 from schemas.parts import Part
+from schemas.state_changes import StateChange
 
 Address = bytes
+Participant = tuple[int, Address]  # id of a transaction or operation, and who took part
 
 _TO_ID = 0
 _OPERATION_ID = 1
 _ACCOUNT_ID = 4
 
 
-def union_accounts(parts: Iterable[Part]) -> tuple[list[tuple[int, Address]], list[tuple[int, Address]]]:
-    """Rows (id, account) of `transactions_accounts` and `operations_accounts` of one ledger, each once, sorted.
+def accounts_beyond(
+    changes: Iterable[StateChange], of_transactions: Iterable[Participant], of_operations: Iterable[Participant]
+) -> tuple[list[Participant], list[Participant]]:
+    """The rows that state changes add to those of a union: for changes that are known only later, as those of custom tokens."""
+    rows = [(change.to_id, change.operation_id, change.account_id) for change in changes]
+    transactions = {(to_id, account) for to_id, _, account in rows}.difference(of_transactions)
+    operations = {(operation, account) for _, operation, account in rows if operation}.difference(of_operations)
+    return sorted(transactions), sorted(operations)
+
+
+def union_accounts(parts: Iterable[Part]) -> tuple[list[Participant], list[Participant]]:
+    """Rows of `transactions_accounts` and `operations_accounts` of one ledger, each once, sorted.
 
     A state change outside every operation (operation_id 0: the fee) adds its account to the transaction only.
     """

@@ -70,5 +70,10 @@ PROCESSORS: Final[dict[str, ProcessorSpec]] = {
             ),
         ),
         ProcessorSpec("trades", 1, (families.OFFER_CHANGES.name, families.TRADES.name)),
+        ProcessorSpec(
+            "sep41",
+            1,
+            (families.PROTOCOL_WASMS.name, families.PROTOCOL_CONTRACTS.name, families.SEP41_CANDIDATE_EVENTS.name),
+        ),
     )
 }
