@@ -37,11 +37,12 @@ CRASHPOINTS: Final[Mapping[str, float]] = {
 
 
 def test_every_crashpoint_has_a_case() -> None:
-    """A new crash point without a chaos case fails here."""
+    """A new crash point without a case fails here: those of the pipeline's roles are below, others in tests of their own."""
     sources = [path.read_text(encoding="utf-8") for room in ROOMS for path in (REPOSITORY / room).rglob("*.py")]
     named = {name for text in sources for name in re.findall(r"\bcrashpoint\(\s*f?\"([^\"]+)\"", text)}
-    assert named == CRASHPOINTS.keys()
-    assert {name.partition(".")[0] for name in named} == COMMANDS.keys()
+    assert CRASHPOINTS.keys() == {name for name in named if name.partition(".")[0] in COMMANDS}
+    tests = "".join(path.read_text(encoding="utf-8") for path in (REPOSITORY / "tests").rglob("*.py"))
+    assert [name for name in sorted(named) if f'"{name}' not in tests] == []
 
 
 @pytest.mark.parametrize("crashpoint", CRASHPOINTS)
