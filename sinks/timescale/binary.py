@@ -168,7 +168,11 @@ def int8_array(values: Iterable[int]) -> Int8Array:
     return Int8Array(_ARRAY.pack(1, 0, _INT8_OID, len(numbers), 1) + words.tobytes())
 
 
-def bytea_array(values: Iterable[bytes]) -> ByteaArray:
+def nullable_int8_array(values: Iterable[int | None]) -> Int8Array:
+    return Int8Array(_array(_INT8_OID, [NULL if value is None else int64(value) for value in values]))
+
+
+def bytea_array(values: Iterable[bytes | None]) -> ByteaArray:
     return ByteaArray(_array(_BYTEA_OID, raws(values)))
 
 
@@ -176,7 +180,7 @@ def uuid_array(values: Iterable[bytes]) -> UuidArray:
     return UuidArray(_array(_UUID_OID, raws(values)))
 
 
-def text_array(values: Iterable[str]) -> TextArray:
+def text_array(values: Iterable[str | None]) -> TextArray:
     return TextArray(_array(_TEXT_OID, texts(values)))
 
 

@@ -17,6 +17,7 @@ from lumenstream.errors import IntegrityError
 from schemas import families, parts, strkey
 from schemas.families import (
     AccountBalanceChange,
+    Kind,
     LedgerRow,
     SacBalanceChange,
     SacContractRow,
@@ -30,6 +31,8 @@ from sinks.timescale.addresses import AccountAndId, AccountAndNullableId, Addres
 from sinks.timescale.binary import NULL, Field
 from sinks.timescale.reorder import Gathered
 
+# Families whose rows are rows of the history table of their name.
+EVENTS: Final = (families.CLAIMABLE_BALANCE_EVENTS, families.TRADES)
 HISTORY: Final = {
     "transactions": (
         "ledger_created_at",
@@ -79,7 +82,16 @@ HISTORY: Final = {
         "flags",
         "key_value",
     ),
+    **{family.name: ("ledger_created_at", "ledger_number", *(name for name, _ in family.columns)) for family in EVENTS},
 }
+# Families of ledger entries, which `entries` applies.
+CURRENT: Final = (
+    families.LIQUIDITY_POOL_CHANGES,
+    families.LIQUIDITY_POOL_SHARE_CHANGES,
+    families.CLAIMABLE_BALANCE_CHANGES,
+    families.CLAIMABLE_BALANCE_CLAIMANTS,
+    families.OFFER_CHANGES,
+)
 STORED_BYTES: Final = 33
 _CONSTANT_COLUMNS: Final = 3  # of state_changes: close time, ledger, category
 _ENCODERS_BY_COLUMN: Final = HISTORY["state_changes"][_CONSTANT_COLUMNS:]
@@ -107,6 +119,7 @@ class LedgerRows:
     trustlines: list[TrustlineBalanceChange] = field(default_factory=list)
     accounts: list[AccountBalanceChange] = field(default_factory=list)
     sac_balances: list[SacBalanceChange] = field(default_factory=list)
+    current: dict[str, list[parts.Row]] = field(default_factory=dict)  # by family
 
     @property
     def state_change_count(self) -> int:
@@ -141,6 +154,7 @@ class LedgerEncoder:
             "operations": (self._operations(operations, both), len(operations)),
             "operations_accounts": (self._links(of_operations, close_time), len(of_operations)),
             "state_changes": (self._state_changes(changes, both), sum(len(batch) for batch in changes.values())),
+            **{family.name: self._events(family, rows.get(family.name, []), both) for family in EVENTS},
         }
         return LedgerRows(
             ledger,
@@ -152,6 +166,7 @@ class LedgerEncoder:
             list(map(TrustlineBalanceChange._make, rows.get(families.TRUSTLINE_CHANGES.name, []))),
             list(map(AccountBalanceChange._make, rows.get(families.ACCOUNT_CHANGES.name, []))),
             list(map(SacBalanceChange._make, rows.get(families.SAC_BALANCE_CHANGES.name, []))),
+            {family.name: rows[family.name] for family in CURRENT if family.name in rows},
         )
 
     def _transactions(self, rows: Sequence[parts.Row], both: Field) -> bytes:
@@ -190,6 +205,20 @@ class LedgerEncoder:
         known = self._participants.ready()
         columns = [[known[account] for account in accounts], binary.int64s(ids)]
         return binary.rows(columns, binary.field_count(len(HISTORY["transactions_accounts"])) + close_time)
+
+    def _events(self, family: families.Family, rows: Sequence[parts.Row], both: Field) -> tuple[bytes, int]:
+        """Column by column, by the kind of the column."""
+        if not rows:
+            return b"", 0
+        encoders: dict[Kind, Encoder] = {
+            Kind.I64: binary.int64s,
+            Kind.BIG: _nullable(binary.int64),
+            Kind.WORD: binary.texts,
+            Kind.ADDRESS: self._addresses.ready().fields,
+        }
+        values = zip(*rows, strict=True)
+        columns = [encoders[kind](column) for (_, kind), column in zip(family.columns, values, strict=True)]
+        return binary.rows(columns, binary.field_count(len(HISTORY[family.name])) + both), len(rows)
 
     def _state_changes(self, changes: dict[Category, list[parts.Row]], both: Field) -> bytes:
         for cache in (self._addresses, self._accounts, self._signers):

@@ -1,7 +1,7 @@
 """One transaction: a ledger, or a group of consecutive ledgers, with the cursor. What is in the database is whole or not there.
 
-Order: the cursor row is locked, then assets and contracts, history by COPY, unlocked channel accounts, balances, the `ledgers`
-rows, the offsets where a restart reads on, and last the cursor by compare-and-swap, so that a second writer aborts itself.
+Order: the cursor row is locked, then assets and contracts, history by COPY, unlocked channel accounts, balances and entries, the
+`ledgers` rows, the offsets where a restart reads on, and last the cursor by compare-and-swap: a second writer aborts itself.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from psycopg import sql
 from lumenstream.crashpoint import crashpoint
 from lumenstream.database import Connection, Cursor, compare_and_swap_cursor, get_cursor
 from lumenstream.errors import FencedError, IntegrityError
-from sinks.timescale import balances
+from sinks.timescale import balances, entries
 from sinks.timescale.binary import COPY_HEADER, COPY_TRAILER, register
 from sinks.timescale.tables import HISTORY, LedgerRows
 
@@ -88,6 +88,7 @@ class Writer:
             with self._connection.pipeline():
                 self._unlock(locked, ledgers)
                 written |= balances.apply(self._connection, ledgers)
+                written |= entries.apply(self._connection, ledgers)
                 self._finish(ledgers, changed)
             if not compare_and_swap_cursor(self._connection, Cursor.LATEST, cursor, last.sequence):
                 raise _fenced(cursor, "another value")

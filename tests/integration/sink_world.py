@@ -50,12 +50,15 @@ from schemas.state_changes import (
     ThresholdChange,
     TrustlineChange,
 )
+from sinks.timescale.tables import HISTORY
+from tests.integration import market_world
 
 NETWORK = NetworkSettings(name="sandbox")
 NETWORK_ID = NETWORK.network_id().hex()
 PARTITIONS = 4
 WAIT_S = 30.0
 CLOSE_TIME = 1_700_000_000
+account = market_world.account
 TABLES = {
     "transactions": "to_id, hash, inner_hash, fee_charged, result_code, ledger_number, ledger_created_at, is_fee_bump",
     "transactions_accounts": "tx_to_id, account_id, account_muxed_id, ledger_created_at",
@@ -71,14 +74,16 @@ TABLES = {
     "trustline_balances": "*",
     "native_balances": "*",
     "sac_balances": "*",
+    "liquidity_pools": "*",
+    "liquidity_pool_balances": "*",
+    "claimable_balances": "*",
+    "claimable_balance_claimants": "*",
+    "offers": "*",
+    **{table: ", ".join(HISTORY[table]) for table in ("claimable_balance_events", "trades")},
     "ledgers": "sequence, hash, previous_hash, previous_sequence, closed_at, protocol_version, transaction_count, "
     'successful_transaction_count, operation_count, state_change_count, topic, partition, "offset"',
     "ingest_store": "key, value",
 }
-
-
-def account(number: int) -> bytes:
-    return bytes((strkey.ACCOUNT,)) + hashlib.sha256(b"account %d" % number).digest()
 
 
 def contract(number: int) -> bytes:
@@ -141,6 +146,7 @@ def make_ledger(rng: random.Random, sequence: int, previous: int | None, transac
             operation_count += 1
             add_operation(rng, parts, toid.operation_id(to_id, index), source, muxed)
     add_balances(rng, parts, sequence)
+    market_world.add_market(rng, parts, sequence)
     header = LedgerRow(
         sequence, ledger_hash(sequence, chain), ledger_hash(sequence - 1), 23, transactions, transactions, operation_count
     )

@@ -1,0 +1,211 @@
+"""Current state of pools, pool shares, claimable balances and offers: the ledger entries themselves, one row each.
+
+Like `balances`: a group of ledgers is merged first, so each key is written once, and upserts carry their ledger as a guard.
+A table is described by its family: keys and columns have the same names in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+import orjson
+from psycopg import sql
+
+from lumenstream.database import Connection
+from schemas import families
+from schemas.families import Family, Kind
+from schemas.parts import Row
+from sinks.timescale import binary
+from sinks.timescale.tables import LedgerRows, account_key
+
+REMOVE: Final = "REMOVE"
+_LEDGER: Final = "last_modified_ledger"
+_CREATED: Final = ("created_ledger", "created_at")
+_NO_COLUMNS: Final = frozenset({"operation", "operation_id"})
+_SQL_TYPES: Final = {Kind.ADDRESS: "bytea", Kind.WORD: "text", Kind.I64: "int8"}
+
+Value = Any
+Key = tuple[Value, ...]
+
+
+def _stored(value: Value) -> Value:
+    return account_key(value) if isinstance(value, bytes) else value
+
+
+def _array(kind: Kind, values: Sequence[Value]) -> binary.Array:
+    match kind:
+        case Kind.ADDRESS:
+            return binary.bytea_array(values)
+        case Kind.WORD:
+            return binary.text_array(values)
+        case _:
+            return binary.nullable_int8_array(values) if None in values else binary.int8_array(values)
+
+
+def _unnest(names: Sequence[str], kinds: Sequence[Kind]) -> sql.Composable:
+    """`unnest(arrays...) as new (names...)`, the ledger last."""
+    types = [_SQL_TYPES[kind] for kind in kinds] + ["int8"]
+    return sql.SQL("unnest({}) as new ({})").format(
+        sql.SQL(", ").join(sql.SQL("%s::") + sql.SQL("{}[]").format(sql.Identifier(name)) for name in types),
+        sql.SQL(", ").join(map(sql.Identifier, (*names, _LEDGER))),
+    )
+
+
+def _upsert(table: str, key: Sequence[str], columns: Sequence[str], kinds: Sequence[Kind], creator: str | None) -> sql.Composed:
+    sticky = {creator, *_CREATED} if creator else set()
+    all_columns = (*columns, _LEDGER)
+    changes = [
+        sql.SQL("{0} = coalesce(excluded.{0}, t.{0})" if column in sticky else "{0} = excluded.{0}").format(
+            sql.Identifier(column)
+        )
+        for column in all_columns
+        if column not in key
+    ]
+    selected = [
+        sql.SQL("to_timestamp({})" if column == "created_at" else "{}").format(sql.Identifier(column)) for column in all_columns
+    ]
+    return sql.SQL(
+        "insert into {table} as t ({columns}) select {selected} from {unnest} on conflict ({key}) do update set {changes} "
+        "where t.last_modified_ledger <= excluded.last_modified_ledger"
+    ).format(
+        table=sql.Identifier(table),
+        columns=sql.SQL(", ").join(map(sql.Identifier, all_columns)),
+        selected=sql.SQL(", ").join(selected),
+        unnest=_unnest(columns, kinds),
+        key=sql.SQL(", ").join(map(sql.Identifier, key)),
+        changes=sql.SQL(", ").join(changes),
+    )
+
+
+def _delete(table: str, key: Sequence[str], kinds: Sequence[Kind]) -> sql.Composed:
+    return sql.SQL(
+        "delete from {table} t using {unnest} where {same} and t.last_modified_ledger <= new.last_modified_ledger"
+    ).format(
+        table=sql.Identifier(table),
+        unnest=_unnest(key, kinds),
+        same=sql.SQL(" and ").join(sql.SQL("t.{0} = new.{0}").format(sql.Identifier(column)) for column in key),
+    )
+
+
+class Latest(NamedTuple):
+    """The last of a key's changes: the row's values in the order of the columns. `gone`: the entry does not exist any more."""
+
+    values: tuple[Value, ...]
+    ledger: int
+    gone: bool
+
+
+class EntryTable:
+    """A table of current state and the family that fills it.
+
+    `creator`: a column that only the change that created the entry fills. With it go the columns created_ledger and created_at;
+    all three keep their values when a later change leaves them empty.
+    """
+
+    def __init__(self, name: str, family: Family, key: tuple[str, ...], creator: str | None = None) -> None:
+        self.name = name
+        self.family = family
+        kinds = {column: kind for column, kind in family.columns if column not in _NO_COLUMNS}
+        places = {column: place for place, (column, _) in enumerate(family.columns)}
+        self._operation = places["operation"]
+        self._key_places = [places[column] for column in key]
+        self._places = [(places[column], kind) for column, kind in kinds.items()]
+        self._creator = None if creator is None else places[creator]
+        columns = [*kinds, *(_CREATED if creator else ())]
+        self._kinds = [*kinds.values(), *((Kind.I64, Kind.I64) if creator else ())]
+        self._sticky = frozenset(columns.index(column) for column in (creator, *_CREATED)) if creator else frozenset[int]()
+        self._upsert = _upsert(name, key, columns, self._kinds, creator)
+        self._delete = _delete(name, key, [kinds[column] for column in key])
+        self._key_kinds = [kinds[column] for column in key]
+
+    def merge(self, ledgers: Iterable[LedgerRows]) -> dict[Key, Latest]:
+        """The last change of each key in a group of consecutive ledgers."""
+        merged: dict[Key, Latest] = {}
+        for rows in ledgers:
+            for row in rows.current.get(self.family.name, ()):
+                key = tuple(_stored(row[place]) for place in self._key_places)
+                latest = Latest(self._values(row, rows), rows.header.sequence, row[self._operation] == REMOVE)
+                earlier = merged.get(key)
+                if self._sticky and earlier is not None and not latest.gone:
+                    latest = latest._replace(values=self._kept(earlier.values, latest.values))
+                merged[key] = latest
+        return merged
+
+    def write(self, connection: Connection, merged: dict[Key, Latest]) -> None:
+        """Sorted, so that two writers would lock in the same order."""
+        changed = sorted((key, latest) for key, latest in merged.items() if not latest.gone)
+        gone = sorted((key, latest.ledger) for key, latest in merged.items() if latest.gone)
+        if changed:
+            columns = zip(*(latest.values for _, latest in changed), strict=True)
+            arrays = [_array(kind, column) for kind, column in zip(self._kinds, columns, strict=True)]
+            connection.execute(self._upsert, [*arrays, binary.int8_array(latest.ledger for _, latest in changed)])
+        if gone:
+            keys = zip(*(key for key, _ in gone), strict=True)
+            arrays = [_array(kind, column) for kind, column in zip(self._key_kinds, keys, strict=True)]
+            connection.execute(self._delete, [*arrays, binary.int8_array(ledger for _, ledger in gone)])
+
+    def _values(self, row: Row, rows: LedgerRows) -> tuple[Value, ...]:
+        values = tuple(_stored(row[place]) if kind is Kind.ADDRESS else row[place] for place, kind in self._places)
+        if self._creator is None:
+            return values
+        created = (None, None) if row[self._creator] is None else (rows.header.sequence, rows.ledger.close_time)
+        return values + created
+
+    def _kept(self, earlier: tuple[Value, ...], later: tuple[Value, ...]) -> tuple[Value, ...]:
+        return tuple(earlier[place] if place in self._sticky and value is None else value for place, value in enumerate(later))
+
+
+LIQUIDITY_POOLS: Final = EntryTable("liquidity_pools", families.LIQUIDITY_POOL_CHANGES, ("pool_id",))
+LIQUIDITY_POOL_BALANCES: Final = EntryTable(
+    "liquidity_pool_balances", families.LIQUIDITY_POOL_SHARE_CHANGES, ("account_id", "pool_id")
+)
+CLAIMABLE_BALANCES: Final = EntryTable(
+    "claimable_balances", families.CLAIMABLE_BALANCE_CHANGES, ("balance_id",), creator="creator_account_id"
+)
+OFFERS: Final = EntryTable("offers", families.OFFER_CHANGES, ("offer_id",))
+TABLES: Final = (LIQUIDITY_POOLS, LIQUIDITY_POOL_BALANCES, CLAIMABLE_BALANCES, OFFERS)
+
+# What a claimable balance is made for never changes, and its id never comes again.
+_CLAIMANTS: Final = (
+    "insert into claimable_balance_claimants (balance_id, account_id, predicate) "
+    "select b, a, p::jsonb from unnest(%s::text[], %s::bytea[], %s::text[]) as new (b, a, p) on conflict do nothing"
+)
+_CLAIMANTS_GONE: Final = (
+    "delete from claimable_balance_claimants c where balance_id = any(%s::text[]) "
+    "and not exists (select from claimable_balances b where b.balance_id = c.balance_id)"
+)
+
+
+def apply(connection: Connection, ledgers: Sequence[LedgerRows]) -> dict[str, int]:
+    """Write the entries that a group of consecutive ledgers changed. Returns the rows touched by table."""
+    written: dict[str, int] = {}
+    for table in TABLES:
+        merged = table.merge(ledgers)
+        table.write(connection, merged)
+        written[table.name] = len(merged)
+        if table is CLAIMABLE_BALANCES:
+            written["claimable_balance_claimants"] = _apply_claimants(connection, ledgers, merged)
+    return written
+
+
+def _apply_claimants(connection: Connection, ledgers: Sequence[LedgerRows], balances: dict[Key, Latest]) -> int:
+    claimants: dict[tuple[str, bytes], bytes] = {}
+    for rows in ledgers:
+        for balance_id, account, predicate in rows.current.get(families.CLAIMABLE_BALANCE_CLAIMANTS.name, ()):
+            if not balances[(balance_id,)].gone:
+                claimants[balance_id, account_key(account)] = orjson.dumps(predicate, option=orjson.OPT_SORT_KEYS)
+    if claimants:
+        keys = sorted(claimants)
+        connection.execute(
+            _CLAIMANTS,
+            (
+                binary.text_array(balance_id for balance_id, _ in keys),
+                binary.bytea_array(account for _, account in keys),
+                binary.text_array(claimants[key].decode() for key in keys),
+            ),
+        )
+    gone = sorted(key[0] for key, latest in balances.items() if latest.gone)
+    if gone:
+        connection.execute(_CLAIMANTS_GONE, (binary.text_array(gone),))
+    return len(claimants) + len(gone)
