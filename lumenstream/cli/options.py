@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PANEL_PIPELINE: Final = "Run the pipeline"
 PANEL_ROLES: Final = "Run one role"
+PANEL_HISTORY: Final = "Keep history whole"
 PANEL_LOOK: Final = "Look at it"
 PANEL_LEDGERS: Final = "Ledgers and parts"
 _PANEL_GLOBAL: Final = "Settings of every command (flag > LUMENSTREAM_* > .env > default)"

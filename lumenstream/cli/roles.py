@@ -11,9 +11,9 @@ from lumenstream.cli.options import PANEL_PIPELINE, PANEL_ROLES, command, settin
 from lumenstream.errors import ConfigurationError
 
 _Source = Literal["files", "rpc", "sandbox"]
-_SourceOption = Annotated[_Source | None, typer.Option("--source", help="where ledgers come from (default: sandbox)")]
-_PathOption = Annotated[Path | None, typer.Option("--path", help="files: a ledger file or a folder of them, any known format")]
-_RpcOption = Annotated[str | None, typer.Option("--rpc-url", help="rpc: URL of a Stellar RPC server")]
+SourceOption = Annotated[_Source | None, typer.Option("--source", help="where ledgers come from (default: sandbox)")]
+PathOption = Annotated[Path | None, typer.Option("--path", help="files: a ledger file or a folder of them, any known format")]
+RpcOption = Annotated[str | None, typer.Option("--rpc-url", help="rpc: URL of a Stellar RPC server")]
 _ProcessorsOption = Annotated[str | None, typer.Option("--processors", help="names, comma separated (default: all)")]
 _WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="worker processes (default: 1)")]
 
@@ -59,9 +59,9 @@ def topics(ctx: typer.Context) -> None:
 
 def produce(
     ctx: typer.Context,
-    source: _SourceOption = None,
-    path: _PathOption = None,
-    rpc_url: _RpcOption = None,
+    source: SourceOption = None,
+    path: PathOption = None,
+    rpc_url: RpcOption = None,
     from_ledger: Annotated[
         int | None, typer.Option("--from", min=1, help="start here, whatever the topic and the database say")
     ] = None,
@@ -97,6 +97,7 @@ def process(
         int | None, typer.Option("--from", min=1, help="where a new consumer group starts (default: oldest kept)")
     ] = None,
     port: Annotated[int | None, typer.Option("--port", help="worker n listens on this + n (default: 8020)")] = None,
+    backfill: Annotated[bool, typer.Option("--backfill", help="work for backfill and replay jobs instead")] = False,
 ) -> None:
     """Turn ledgers into parts: every processor of the set is one Faust agent. Start more workers to scale.
 
@@ -108,6 +109,7 @@ def process(
         process__workers=workers,
         process__from_ledger=from_ledger,
         process__http_port=port,
+        process__backfill=backfill or None,
     )
     start_logging(settings, "worker")
     from processors import worker
@@ -120,12 +122,22 @@ def process(
 
 def sink(
     ctx: typer.Context,
-    port: Annotated[int | None, typer.Option("--port", help="of /health and /metrics (default: 8013)")] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", help="of /health and /metrics (default: 8013, with --backfill 8015)")
+    ] = None,
+    backfill: Annotated[bool, typer.Option("--backfill", help="write the ranges of backfill jobs; any number")] = False,
 ) -> None:
     """Write parts to the database, one transaction a ledger. A second sink stands by until the first is gone.
 
     Example: lumenstream sink --database-url postgresql://postgres@127.0.0.1/lumenstream
     """
+    if backfill:
+        settings = settings_of(ctx, backfill__http_port=port)
+        start_logging(settings, "backfill-sink")
+        from sinks.timescale import backfill as backfill_sink
+
+        backfill_sink.run(settings)
+        return
     settings = settings_of(ctx, sink__http_port=port)
     start_logging(settings, "sink")
     from sinks import timescale
@@ -175,9 +187,9 @@ def serve(
 
 def up(
     ctx: typer.Context,
-    source: _SourceOption = None,
-    path: _PathOption = None,
-    rpc_url: _RpcOption = None,
+    source: SourceOption = None,
+    path: PathOption = None,
+    rpc_url: RpcOption = None,
     processors: _ProcessorsOption = None,
     workers: _WorkersOption = None,
     log_dir: Annotated[Path | None, typer.Option("--log-dir", help="logs of the roles (default: a temporary folder)")] = None,

@@ -34,7 +34,7 @@ _log = get_logger("backfill")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Ledgers `start` to `end`. `rewrite` False: only those missing; with `processors`: only their rows, of ledgers that are there."""
+    """Ledgers `start` to `end`. `rewrite` False: only those missing; `processors`: only their rows, of ledgers that are there."""
 
     start: int
     end: int
@@ -130,7 +130,7 @@ class Job:
             wanted = stretches if request.processors else [Range(request.start, request.end)]
         self.ranges = cut(wanted, self._settings.kafka.backfill_range_size)
         self._predecessors = Predecessors([*stretches, *self.ranges], self._book.before(request.start))
-        return sum(planned.count for planned in self.ranges)
+        return sum(planned.ledgers for planned in self.ranges)
 
     def _parts(self) -> tuple[str, ...]:
         """The processors whose parts a range needs: participants always, whose part brings the ledger's header."""
@@ -171,7 +171,7 @@ class Job:
         return Summary(
             job=self.name,
             ranges=len(self.ranges),
-            ledgers=sum(planned.count for planned in self.ranges),
+            ledgers=sum(planned.ledgers for planned in self.ranges),
             done_ledgers=state.done_ledgers,
             copied_ledgers=raw.copied,
             seconds=time.monotonic() - started,
@@ -229,7 +229,7 @@ class Job:
             state.moved_at = time.monotonic()
             if ended.state == "done":
                 state.done_ranges += 1
-                state.done_ledgers += found.count
+                state.done_ledgers += found.ledgers
             else:
                 state.failed[ended.first] = (found, ended.error or f"{ended.state}: another job took these ledgers over")
 
@@ -258,12 +258,12 @@ class Job:
         absent = missing(self._book.present(self._request.start, self._request.end), self._request.start, self._request.end)
         for found in self.ranges:
             if found.first not in state.failed and any(gap.first <= found.last and gap.last >= found.first for gap in absent):
-                state.done_ledgers -= found.count
+                state.done_ledgers -= found.ledgers
                 state.failed[found.first] = (found, "committed, and not in the database any more: run the command again")
 
     def _progress(self, state: _State, started: float) -> Progress:
         return Progress(
-            ledgers=sum(planned.count for planned in self.ranges),
+            ledgers=sum(planned.ledgers for planned in self.ranges),
             done_ledgers=state.done_ledgers,
             ranges=len(self.ranges),
             done_ranges=state.done_ranges,

@@ -14,8 +14,8 @@ class Range(NamedTuple):
     last: int
 
     @property
-    def count(self) -> int:
-        """Ledgers in it."""
+    def ledgers(self) -> int:
+        """How many there are."""
         return self.last - self.first + 1
 
     def __str__(self) -> str:

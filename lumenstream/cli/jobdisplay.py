@@ -1,0 +1,59 @@
+"""Progress of a job on stderr: a bar with rate and time left on a terminal, else a line now and then."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as Bar
+
+if TYPE_CHECKING:
+    from producers.backfill import Progress
+
+LINE_SECONDS: Final = 5.0
+
+
+class Display:
+    """Use as a context manager; `show` hears of progress."""
+
+    def __init__(self, name: str, ledgers: int) -> None:
+        self._bar: Bar | None = None
+        self._said_at = time.monotonic()
+        self._said = -1
+        if sys.stderr.isatty():
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[pace]}"))
+            self._bar = Bar(*columns, console=Console(stderr=True))
+            self._task = self._bar.add_task(name, total=ledgers, pace="")
+
+    def show(self, progress: Progress) -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, completed=progress.done_ledgers, pace=pace(progress))
+        elif time.monotonic() - self._said_at >= LINE_SECONDS and progress.done_ledgers != self._said:
+            self._said_at, self._said = time.monotonic(), progress.done_ledgers
+            print(f"{progress.done_ledgers} of {progress.ledgers} ledgers, {pace(progress)}", file=sys.stderr, flush=True)
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def pace(progress: Progress) -> str:
+    """Rate, time left and failures in a few words."""
+    eta = progress.eta_seconds
+    left = "" if eta is None else f", {_duration(eta)} left"
+    failed = f", {progress.failed_ranges} ranges failed" if progress.failed_ranges else ""
+    return f"{progress.ledgers_per_second:.1f}/s{left}{failed}"
+
+
+def _duration(seconds: float) -> str:
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"

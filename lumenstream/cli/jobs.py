@@ -1,0 +1,150 @@
+"""`backfill` and `verify`, and what `replay` shares with them: jobs that run workers and sinks of their own."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import orjson
+import typer
+
+from lumenstream.cli.options import PANEL_HISTORY, command, settings_of, start_logging
+from lumenstream.cli.roles import PathOption, RpcOption, SourceOption
+from lumenstream.errors import LumenstreamError
+
+if TYPE_CHECKING:
+    from lumenstream.settings import Settings
+    from producers.backfill import Request, Summary
+
+WorkersOption = Annotated[
+    int, typer.Option("--workers", min=0, max=64, help="worker processes to start; 0: `process --backfill` runs elsewhere")
+]
+SinksOption = Annotated[int, typer.Option("--sinks", min=0, max=16, help="sinks to start; 0: `sink --backfill` runs elsewhere")]
+LogOption = Annotated[Path | None, typer.Option("--log-dir", help="logs of both (default: a temporary folder)")]
+JsonOption = Annotated[bool, typer.Option("--json", help="a summary for programs")]
+_SHOWN_FAILURES = 20
+
+
+def backfill(
+    ctx: typer.Context,
+    start: Annotated[int, typer.Option("--start", min=1, help="first ledger")],
+    end: Annotated[int, typer.Option("--end", min=1, help="last ledger; not above the cursor")],
+    workers: WorkersOption = 1,
+    sinks: SinksOption = 1,
+    source: SourceOption = None,
+    path: PathOption = None,
+    rpc_url: RpcOption = None,
+    log_dir: LogOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Fill the gaps in history between two ledgers, while the live pipeline goes on.
+
+    Only what is missing is read and written. Stop it and start it again as you like: what is committed stays. Balances are not
+    touched. Ends with exit code 8 and a list when a range could not be written.
+
+    Example: lumenstream backfill --start 63000000 --end 63100000 --workers 2 --source files --path ledgers/
+    """
+    settings = settings_of(ctx, producer__source=source, producer__path=path, producer__rpc_url=rpc_url)
+    start_logging(settings, "backfill")
+    from producers.backfill import Request
+
+    run_job(settings, Request(start, end), workers, sinks, log_dir, as_json)
+
+
+def verify(
+    ctx: typer.Context,
+    first: Annotated[int | None, typer.Option("--from", min=1, help="first ledger (default: the oldest)")] = None,
+    last: Annotated[int | None, typer.Option("--to", min=1, help="last ledger (default: the cursor)")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check that the database is whole: no gap, an unbroken chain of hashes, as many rows as each ledger had, no orphans.
+
+    Ends with exit code 8 and a list when something is wrong. `backfill` fills gaps, `replay` makes the rest anew.
+
+    Example: lumenstream verify --from 63000000 --json
+    """
+    settings = settings_of(ctx)
+    start_logging(settings, "verify")
+    from sinks.timescale import verify as verification
+
+    report = verification.verify(settings, first, last)
+    document = {
+        "first": report.first,
+        "last": report.last,
+        "ledgers": report.ledgers,
+        "ok": not report.findings,
+        "findings": [finding._asdict() for finding in report.findings],
+    }
+    _say(as_json, document, f"{report.ledgers} ledgers between {report.first} and {report.last}, {len(report.findings)} findings")
+    if not as_json:
+        for finding in report.findings:
+            typer.echo(f"{finding.kind}: {_extent(finding.first, finding.last)}: {finding.text}")
+    if report.findings:
+        raise LumenstreamError(
+            f"{len(report.findings)} findings between ledgers {report.first} and {report.last}",
+            hint="lumenstream backfill fills gaps, lumenstream replay --from --to makes rows anew",
+        )
+
+
+def run_job(settings: Settings, request: Request, workers: int, sinks: int, log_dir: Path | None, as_json: bool) -> None:
+    from lumenstream.cli.jobdisplay import Display
+    from lumenstream.cli.jobhelpers import Helpers
+    from lumenstream.demo.interrupts import stop_on_signals
+    from producers.backfill import Job
+
+    with stop_on_signals() as stop, Job(settings, request, stop) as job:
+        ledgers = job.plan()
+        if not job.ranges:
+            what = "nothing is missing" if not request.rewrite else "the database has no ledger"
+            _say(as_json, {"ledgers": 0, "ok": True}, f"{what} between {request.start} and {request.end}")
+            return
+        if not as_json:
+            extent = f"{job.ranges[0].first} to {job.ranges[-1].last}"
+            typer.echo(f"{job.name}: {ledgers} ledgers in {len(job.ranges)} ranges, {extent}")
+        logs = log_dir or Path(tempfile.mkdtemp(prefix="lumenstream-backfill-"))
+        with Helpers(settings, logs, workers, sinks) as helpers, Display(job.name, ledgers) as display:
+            summary = job.run(display.show, helpers.check)
+    _report(summary, as_json, logs if workers or sinks else None)
+
+
+def _report(summary: Summary, as_json: bool, logs: Path | None) -> None:
+    rate = summary.done_ledgers / summary.seconds if summary.seconds else 0.0
+    document = {
+        "job": summary.job,
+        "ok": summary.ok,
+        "interrupted": summary.interrupted,
+        "ranges": summary.ranges,
+        "ledgers": summary.ledgers,
+        "done_ledgers": summary.done_ledgers,
+        "copied_ledgers": summary.copied_ledgers,
+        "seconds": round(summary.seconds, 2),
+        "ledgers_per_second": round(rate, 1),
+        "failed": [{"first": failed.first, "last": failed.last, "error": text} for failed, text in summary.failed],
+    }
+    done = f"{summary.done_ledgers} of {summary.ledgers} ledgers"
+    _say(as_json, document, f"{done} in {summary.seconds:.1f} s, {rate:.1f} a second")
+    if summary.ok:
+        return
+    if not as_json:
+        for failed, text in summary.failed[:_SHOWN_FAILURES]:
+            typer.echo(f"failed: {failed}: {text}", err=True)
+    what = f"{len(summary.failed)} of {summary.ranges} ranges failed" if summary.failed else "interrupted"
+    more = f"; logs: {logs}" if logs else ""
+    raise LumenstreamError(f"{summary.job}: {what}", hint=f"run it again once that is mended: it does what is left{more}")
+
+
+def _extent(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}-{last}"
+
+
+def _say(as_json: bool, document: dict[str, Any], text: str) -> None:
+    typer.echo(orjson.dumps(document).decode() if as_json else text)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    commands: tuple[tuple[str, Callable[..., None]], ...] = (("backfill", backfill), ("verify", verify))
+    for name, function in commands:
+        command(app, name, PANEL_HISTORY)(function)

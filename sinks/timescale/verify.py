@@ -1,0 +1,165 @@
+"""`lumenstream verify`: does the database hold what it says it holds? Reads only, some ledgers at a time.
+
+Checked: a row in `ledgers` for every ledger; each names the one before it, by number and by hash; transactions, operations and
+state changes are as many as its row says; whatever belongs to a transaction or operation finds it; the cursors stand where
+`ledgers` begins and ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Final, LiteralString, NamedTuple
+
+from lumenstream.database import Connection, Cursor, check_schema, connect, get_cursor
+from lumenstream.errors import ConfigurationError
+from lumenstream.settings import Settings
+from schemas.toid import ledger_range
+
+STEP_LEDGERS: Final = 256
+MAX_EXAMPLES: Final = 3
+
+
+class Finding(NamedTuple):
+    """Something wrong in ledgers `first` to `last`."""
+
+    kind: str
+    first: int
+    last: int
+    text: str
+
+
+class Report(NamedTuple):
+    first: int
+    last: int
+    ledgers: int
+    findings: list[Finding]
+
+
+_COUNTS: Final[dict[str, LiteralString]] = {
+    "transactions": (
+        "select l.sequence, l.transaction_count, count(t.to_id) from ledgers l left join transactions t on "
+        "t.ledger_created_at = l.closed_at and t.to_id >= l.sequence::bigint << 32 and t.to_id < (l.sequence + 1)::bigint << 32 "
+        "where l.sequence between %(first)s and %(last)s group by 1, 2 having l.transaction_count <> count(t.to_id)"
+    ),
+    "operations": (
+        "select l.sequence, l.operation_count, count(t.id) from ledgers l left join operations t on "
+        "t.ledger_created_at = l.closed_at and t.id >= l.sequence::bigint << 32 and t.id < (l.sequence + 1)::bigint << 32 "
+        "where l.sequence between %(first)s and %(last)s group by 1, 2 having l.operation_count <> count(t.id)"
+    ),
+    "state_changes": (
+        "select l.sequence, l.state_change_count, count(t.to_id) from ledgers l left join state_changes t on "
+        "t.ledger_created_at = l.closed_at and t.to_id >= l.sequence::bigint << 32 and t.to_id < (l.sequence + 1)::bigint << 32 "
+        "where l.sequence between %(first)s and %(last)s group by 1, 2 having l.state_change_count <> count(t.to_id)"
+    ),
+}
+# Child table, its id, parent table, the parent's id, and how the one is found from the other.
+_ORPHANS: Final[tuple[tuple[LiteralString, LiteralString, LiteralString, LiteralString], ...]] = (
+    ("transactions_accounts", "c.tx_to_id", "transactions", "p.to_id = c.tx_to_id"),
+    ("operations_accounts", "c.operation_id", "operations", "p.id = c.operation_id"),
+    ("operations", "c.id", "transactions", "p.to_id = (c.id & ~4095::bigint)"),
+    ("state_changes", "c.to_id", "transactions", "p.to_id = c.to_id"),
+    ("trades", "c.to_id", "transactions", "p.to_id = c.to_id"),
+    ("claimable_balance_events", "c.to_id", "transactions", "p.to_id = c.to_id"),
+)
+
+
+def verify(settings: Settings, first: int | None = None, last: int | None = None) -> Report:
+    """Check ledgers `first` to `last`; None: from the oldest one, to the cursor. ConfigurationError where there is nothing."""
+    with connect(settings.database, application_name="lumenstream-verify", autocommit=True) as connection:
+        check_schema(connection)
+        cursor, oldest = get_cursor(connection, Cursor.LATEST), get_cursor(connection, Cursor.OLDEST)
+        if not cursor:
+            raise ConfigurationError("the database has no ledger yet", hint="run the pipeline first")
+        start, end = first or oldest or cursor, cursor if last is None else last
+        if start > end:
+            raise ConfigurationError(f"ledger {start} comes after {end}", hint="the first ledger comes first")
+        findings = [*_cursors(connection, cursor, oldest)]
+        count = 0
+        for low in range(start, end + 1, STEP_LEDGERS):
+            high = min(end, low + STEP_LEDGERS - 1)
+            count += _one(connection, "select count(*) from ledgers where sequence between %s and %s", (low, high))
+            findings += _chain(connection, low, high)
+            findings += _wrong_counts(connection, low, high)
+            findings += _orphans(connection, low, high)
+    return Report(start, end, count, _joined(findings))
+
+
+def _cursors(connection: Connection, cursor: int, oldest: int) -> Iterator[Finding]:
+    lowest, highest = connection.execute("select min(sequence), max(sequence) from ledgers").fetchone() or (None, None)
+    if highest is not None and highest != cursor:
+        text = f"the cursor is at {cursor}, the last ledger is {highest}"
+        yield Finding("cursor", min(highest, cursor), max(highest, cursor), text)
+    if lowest is not None and oldest > lowest:
+        yield Finding("cursor", lowest, oldest, f"the oldest cursor is at {oldest}, the first ledger is {lowest}")
+
+
+def _chain(connection: Connection, first: int, last: int) -> Iterator[Finding]:
+    """Gaps, and links to the ledger before that do not hold. The ledger before `first` is looked at, not reported."""
+    rows = connection.execute(
+        "select sequence, hash, previous_hash, previous_sequence from ledgers where sequence between %s and %s order by 1",
+        (first - 1, last),
+    ).fetchall()
+    before: tuple[int, bytes] | None = None
+    expected = first
+    for sequence, digest, previous_hash, previous_sequence in rows:
+        if sequence > expected:
+            yield Finding("gap", expected, sequence - 1, "no row in ledgers")
+        if sequence >= first and before is not None and before[0] == sequence - 1:
+            if previous_hash != before[1]:
+                text = f"names {previous_hash.hex()} as the hash of the ledger before it, that one has {before[1].hex()}"
+                yield Finding("chain", sequence, sequence, text)
+            if previous_sequence != before[0]:
+                said = "none" if previous_sequence is None else previous_sequence
+                yield Finding("chain", sequence, sequence, f"names {said} as the ledger before it, {before[0]} is there")
+        before = (sequence, digest)
+        expected = max(expected, sequence + 1)
+    if expected <= last:
+        yield Finding("gap", expected, last, "no row in ledgers")
+
+
+def _wrong_counts(connection: Connection, first: int, last: int) -> Iterator[Finding]:
+    for table, query in _COUNTS.items():
+        for sequence, said, found in connection.execute(query, {"first": first, "last": last}).fetchall():
+            yield Finding("count", sequence, sequence, f"{found} rows in {table}, its row in ledgers says {said}")
+
+
+def _orphans(connection: Connection, first: int, last: int) -> Iterator[Finding]:
+    """Children without a parent, looked for between the close times of the ledgers."""
+    times = connection.execute(
+        "select min(closed_at), max(closed_at) from ledgers where sequence between %s and %s", (first, last)
+    ).fetchone()
+    if times is None or times[0] is None:
+        return
+    low, high = ledger_range(first, last)
+    arguments = {"opened": times[0], "closed": times[1], "low": low, "high": high}
+    for table, column, parent, condition in _ORPHANS:
+        rows = connection.execute(
+            f"select {column}, count(*) from {table} c left join {parent} p "
+            f"on {condition} and p.ledger_created_at = c.ledger_created_at "
+            f"where c.ledger_created_at between %(opened)s and %(closed)s and {column} >= %(low)s and {column} < %(high)s "
+            f"and {condition.partition(' = ')[0]} is null group by 1 order by 1",
+            arguments,
+        ).fetchall()
+        for sequence, group in groupby(rows, key=lambda row: row[0] >> 32):
+            found = [*group]
+            examples = ", ".join(str(row[0]) for row in found[:MAX_EXAMPLES])
+            total = sum(row[1] for row in found)
+            yield Finding("orphan", sequence, sequence, f"{total} rows in {table} without a row in {parent}: {examples}")
+
+
+def _joined(findings: list[Finding]) -> list[Finding]:
+    """In order of the ledgers; gaps that touch are one."""
+    joined: list[Finding] = []
+    for gap in sorted(finding for finding in findings if finding.kind == "gap"):
+        if joined and joined[-1].last + 1 == gap.first:
+            joined[-1] = joined[-1]._replace(last=gap.last)
+        else:
+            joined.append(gap)
+    joined += [finding for finding in findings if finding.kind != "gap"]
+    return sorted(joined, key=lambda finding: (finding.first, finding.kind, finding.text))
+
+
+def _one(connection: Connection, query: LiteralString, arguments: tuple[int, int]) -> int:
+    row = connection.execute(query, arguments).fetchone()
+    return 0 if row is None else int(row[0])
