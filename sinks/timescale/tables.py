@@ -7,7 +7,7 @@ of each key only the last change counts.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import repeat
 from typing import Any, Final
 
@@ -24,12 +24,14 @@ from schemas.families import (
     TrustlineAssetRow,
     TrustlineBalanceChange,
 )
-from schemas.participation import union_accounts
-from schemas.state_changes import Category
+from schemas.participation import Participant, accounts_beyond, union_accounts
+from schemas.sep41 import CandidateEvent, state_changes
+from schemas.state_changes import CATEGORY_OF, Category
 from sinks.timescale import binary
 from sinks.timescale.addresses import AccountAndId, AccountAndNullableId, AddressFields, SignerFields
 from sinks.timescale.binary import NULL, Field
 from sinks.timescale.reorder import Gathered
+from sinks.timescale.sep41 import Sightings
 
 # Families whose rows are rows of the history table of their name.
 EVENTS: Final = (families.CLAIMABLE_BALANCE_EVENTS, families.TRADES)
@@ -120,6 +122,8 @@ class LedgerRows:
     accounts: list[AccountBalanceChange] = field(default_factory=list)
     sac_balances: list[SacBalanceChange] = field(default_factory=list)
     current: dict[str, list[parts.Row]] = field(default_factory=dict)  # by family
+    sightings: Sightings = field(default_factory=Sightings)
+    participants: tuple[list[Participant], list[Participant]] = field(default_factory=lambda: ([], []))
 
     @property
     def state_change_count(self) -> int:
@@ -148,6 +152,7 @@ class LedgerEncoder:
         transactions = rows.get(families.TRANSACTIONS.name, [])
         of_transactions, of_operations = union_accounts(decoded)
         operations = rows.get(families.OPERATIONS.name, [])
+        sightings = Sightings.of(rows)
         history = {
             "transactions": (self._transactions(transactions, both), len(transactions)),
             "transactions_accounts": (self._links(of_transactions, close_time), len(of_transactions)),
@@ -167,7 +172,29 @@ class LedgerEncoder:
             list(map(AccountBalanceChange._make, rows.get(families.ACCOUNT_CHANGES.name, []))),
             list(map(SacBalanceChange._make, rows.get(families.SAC_BALANCE_CHANGES.name, []))),
             {family.name: rows[family.name] for family in CURRENT if family.name in rows},
+            sightings,
+            (of_transactions, of_operations) if sightings.events else ([], []),
         )
+
+    def extended(self, rows: LedgerRows, events: Sequence[CandidateEvent]) -> LedgerRows:
+        """The same ledger with the state changes of custom tokens' events, which only who knows the tokens could choose."""
+        if not events:
+            return rows
+        changes = list(state_changes(events))
+        close_time = binary.timestamptz(rows.ledger.close_time)
+        by_category: dict[Category, list[parts.Row]] = {}
+        for change in changes:
+            by_category.setdefault(CATEGORY_OF[type(change)], []).append(change)
+        of_transactions, of_operations = accounts_beyond(changes, *rows.participants)
+        added = {
+            "transactions_accounts": (self._links(of_transactions, close_time), len(of_transactions)),
+            "operations_accounts": (self._links(of_operations, close_time), len(of_operations)),
+            "state_changes": (self._state_changes(by_category, close_time + binary.int32(rows.ledger.sequence)), len(changes)),
+        }
+        history = dict(rows.history)
+        for table, (data, count) in added.items():
+            history[table] = history[table][0] + data, history[table][1] + count
+        return replace(rows, history=history)
 
     def _transactions(self, rows: Sequence[parts.Row], both: Field) -> bytes:
         if not rows:

@@ -1,7 +1,8 @@
 """One transaction: a ledger, or a group of consecutive ledgers, with the cursor. What is in the database is whole or not there.
 
-Order: the cursor row is locked, then assets and contracts, history by COPY, unlocked channel accounts, balances and entries, the
-`ledgers` rows, the offsets where a restart reads on, and last the cursor by compare-and-swap: a second writer aborts itself.
+Order: the cursor row is locked, then assets and contracts, history by COPY, unlocked channel accounts, balances and entries,
+custom tokens, the `ledgers` rows, the offsets where a restart reads on, and last the cursor by compare-and-swap: a second writer
+aborts itself. Which events of custom tokens become history is decided before COPY, by what the database knows under that lock.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from psycopg import sql
 from lumenstream.crashpoint import crashpoint
 from lumenstream.database import Connection, Cursor, compare_and_swap_cursor, get_cursor
 from lumenstream.errors import FencedError, IntegrityError
-from sinks.timescale import balances, entries
+from sinks.timescale import balances, entries, sep41, sep41_state
 from sinks.timescale.binary import COPY_HEADER, COPY_TRAILER, register
-from sinks.timescale.tables import HISTORY, LedgerRows
+from sinks.timescale.tables import HISTORY, LedgerEncoder, LedgerRows
 
 NOTIFY_CHANNEL: Final = "lumenstream_ledger"
 PARTICIPANTS: Final = "participants"  # its part says where the raw ledger lies
@@ -73,6 +74,7 @@ class Writer:
         self._connection = connection
         self._topic = topic
         self._stored_offsets: dict[int, int] = {}
+        self._encoder = LedgerEncoder()
         register(connection)
 
     def commit(self, ledgers: Sequence[LedgerRows], cursor: int, offsets: Mapping[int, int]) -> Committed:
@@ -83,12 +85,17 @@ class Writer:
         last = ledgers[-1].header
         changed = {p: offset for p, offset in offsets.items() if self._stored_offsets.get(p) != offset}
         with self._transaction():
-            written, locked = self._begin(cursor, ledgers)
+            written, locked, known = self._begin(cursor, ledgers)
+            tokens = sep41.decide(known, (rows.sightings for rows in ledgers))
+            ledgers = [self._encoder.extended(*pair) for pair in zip(ledgers, tokens.events, strict=True)]
             written |= copy_history(self._connection, ledgers, HISTORY)
             with self._connection.pipeline():
                 self._unlock(locked, ledgers)
                 written |= balances.apply(self._connection, ledgers)
                 written |= entries.apply(self._connection, ledgers)
+                written |= sep41_state.insert(self._connection, tokens)
+                sequences = (rows.header.sequence for rows in ledgers)
+                written |= sep41_state.apply(self._connection, list(zip(sequences, tokens.events, strict=True)))
                 self._finish(ledgers, changed)
             if not compare_and_swap_cursor(self._connection, Cursor.LATEST, cursor, last.sequence):
                 raise _fenced(cursor, "another value")
@@ -106,17 +113,19 @@ class Writer:
                 self._connection.rollback()
             raise
 
-    def _begin(self, cursor: int, ledgers: Sequence[LedgerRows]) -> tuple[dict[str, int], set[str]]:
-        """Lock the cursor row, read which transactions hold a channel account, and write what later rows refer to."""
+    def _begin(self, cursor: int, ledgers: Sequence[LedgerRows]) -> tuple[dict[str, int], set[str], sep41.Known]:
+        """Lock the cursor row, read which transactions hold a channel account and which contracts are tokens, and write what
+        later rows refer to."""
         connection = self._connection
         with connection.pipeline():
             value = connection.execute("select value from ingest_store where key = %s for update", (Cursor.LATEST,))
             hashes = connection.execute("select locked_tx_hash from channel_accounts where locked_tx_hash is not null")
+            contracts = sep41.read(connection, (rows.sightings for rows in ledgers))
             written = balances.insert_parents(connection, ledgers)
         row = value.fetchone()
         if (int(row[0]) if row else 0) != cursor:
             raise _fenced(cursor, row[0] if row else "no value")
-        return written, {locked for (locked,) in hashes}
+        return written, {locked for (locked,) in hashes}, sep41.known(contracts)
 
     def _unlock(self, locked: set[str], ledgers: Sequence[LedgerRows]) -> None:
         """A channel account is free again once its transaction is in a ledger: by inner hash for a fee bump, else by its own."""
