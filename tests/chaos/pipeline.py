@@ -7,6 +7,7 @@ role has a name with a suffix (`sink-2`). Logs are kept in the test's folder and
 from __future__ import annotations
 
 import hashlib
+import os
 import signal
 import sys
 import time
@@ -181,6 +182,10 @@ class Pipeline:
             for role in self.roles.values():
                 ends.callback(role.kill)
 
+    def environment(self) -> dict[str, str]:
+        """The environment of a command on the pipeline's servers."""
+        return {**os.environ, **self._environment}
+
     def spawn(self, name: str, *, crashpoint: str = "", environment: Mapping[str, str] | None = None) -> Role:
         """Start a role and do not wait; one of that name is killed first. `crashpoint` is `name[:n]`."""
         if name in self.roles:
@@ -270,4 +275,3 @@ def wait_for_crash(pipeline: Pipeline, name: str) -> None:
     code = role.exit_code()
     if code != -signal.SIGKILL:
         raise PipelineStuck(f"{name} ended with {code}, not by SIGKILL\n{pipeline.report()}")
-

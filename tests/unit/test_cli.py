@@ -21,7 +21,7 @@ from lumenstream.errors import ExitCode
 COMMANDS = (
     *("demo", "up", "migrate", "topics", "doctor"),
     *("produce", "process", "sink", "publish", "serve"),
-    *("status", "config", "bench", "decode", "derive", "sandbox"),
+    *("status", "config", "bench", "decode", "derive", "sandbox", "replay"),
 )
 NOWHERE = "127.0.0.1:9"  # the discard port: nothing answers
 
