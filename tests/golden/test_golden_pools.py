@@ -1,7 +1,7 @@
 """Liquidity pools and pool shares against what the newest reference produced, on every real ledger there is.
 
-As `test_golden`, with two more families. The reference tells neither fee, shares nor trustlines of a pool: `UNTOLD` lists the columns
-that are ours alone, and `test_market_state` holds them against the ledger entries.
+As `test_golden`, with two more families. The reference tells neither fee, shares nor trustlines of a pool: `UNTOLD` lists the
+columns that are ours alone, and `test_market_state` holds them against the ledger entries.
 """
 
 from __future__ import annotations
