@@ -1,0 +1,288 @@
+"""Backfill and replay on real Kafka and TimescaleDB: whatever is done to a database and its jobs, history ends as it should."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from lumenstream.errors import ConfigurationError, ExitCode
+from producers.backfill import Job, Request
+from producers.backfill.plan import Range
+from producers.backfill.sending import Sender
+from sinks.timescale import verify
+from tests.chaos.snapshot import Snapshot
+from tests.integration.backfill_world import (
+    FIRST,
+    LAST,
+    BackfillWorld,
+    LiveWriter,
+    check_equal,
+    history_of,
+    make_chain,
+)
+from tests.plugins.servers import KafkaForTest, create_database, drop_database
+from tests.servers.cache import Unavailable
+from tests.servers.choose import Servers, with_database
+
+EVERY = range(FIRST, LAST + 1)
+HOLES = {*range(FIRST, 7), *range(12, 30), 33, *range(40, 43)}  # the beginning, whole ranges, one ledger, a range's end
+LIVE_FROM = 50  # ledgers that are committed while a job runs
+
+
+@pytest.fixture(scope="module")
+def world(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackfillWorld]:
+    """The chain on a topic, and a worker that serves every test."""
+    try:
+        bootstrap = servers.bootstrap
+    except Unavailable as error:
+        pytest.skip(f"no Kafka: {error}")
+    topics = KafkaForTest(bootstrap, f"t{secrets.token_hex(6)}.")
+    made = BackfillWorld(bootstrap, topics.topic_prefix, tmp_path_factory.mktemp("backfill"), make_chain())
+    made.produce_ledgers()
+    with made.worker():
+        yield made
+    topics.delete_topics()
+
+
+@pytest.fixture(scope="module")
+def whole(world: BackfillWorld, admin_url: str, template_database: str) -> Iterator[tuple[str, Snapshot]]:
+    """A database without gaps: its name, for copies, and its history."""
+    name = f"ls_{secrets.token_hex(6)}"
+    with psycopg.connect(admin_url, autocommit=True) as admin:
+        create_database(admin, name, template_database)
+    url = with_database(admin_url, name)
+    LiveWriter(url, world.chain).commit(EVERY)
+    yield name, history_of(url)
+    with psycopg.connect(admin_url, autocommit=True) as admin:
+        drop_database(admin, name)
+
+
+@pytest.fixture
+def whole_url(whole: tuple[str, Snapshot], admin_url: str) -> Iterator[str]:
+    """A copy of the database without gaps, to be damaged."""
+    name = f"ls_{secrets.token_hex(6)}"
+    with psycopg.connect(admin_url, autocommit=True) as admin:
+        create_database(admin, name, whole[0])
+    yield with_database(admin_url, name)
+    with psycopg.connect(admin_url, autocommit=True) as admin:
+        drop_database(admin, name)
+
+
+def cursors(url: str) -> dict[str, str]:
+    with psycopg.connect(url) as connection:
+        return dict(connection.execute("select key, value from ingest_store").fetchall())
+
+
+def execute(url: str, *statements: str) -> None:
+    with psycopg.connect(url) as connection:
+        for statement in statements:
+            assert connection.execute(statement.encode()).rowcount > 0, statement
+
+
+def test_gaps_are_filled_while_the_live_sink_goes_on(
+    world: BackfillWorld, whole: tuple[str, Snapshot], database_url: str
+) -> None:
+    live = LiveWriter(database_url, world.chain)
+    live.commit([sequence for sequence in EVERY if sequence not in HOLES and sequence < LIVE_FROM])
+    settings = world.settings(database_url)
+    going_on = threading.Thread(target=live.commit, args=(range(LIVE_FROM, LAST + 1),))
+    going_on.start()
+    try:
+        summary = world.run(settings, Request(1 + 1, LIVE_FROM - 1))
+    finally:
+        going_on.join(30)
+    assert summary.failed == ()
+    assert (summary.ledgers, summary.done_ledgers, summary.copied_ledgers) == (len(HOLES), len(HOLES), 0)
+    check_equal(database_url, whole[1])
+    assert cursors(database_url) == {"latest_ingest_ledger": str(LAST), "oldest_ingest_ledger": str(FIRST)}
+    assert verify.verify(settings).findings == []
+    with Job(settings, Request(FIRST, LAST), threading.Event()) as again:
+        assert again.plan() == 0
+
+
+def test_two_sinks_and_every_message_three_times(
+    world: BackfillWorld, whole: tuple[str, Snapshot], database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    LiveWriter(database_url, world.chain).commit([LAST])
+    send = Sender.send
+
+    def thrice(self: Sender, messages: Any) -> None:
+        send(self, [message for message in messages for _ in range(3)])
+
+    monkeypatch.setattr(Sender, "send", thrice)
+    summary = world.run(world.settings(database_url, open_ranges=8), Request(FIRST, LAST), sinks=2)
+    assert summary.failed == ()
+    check_equal(database_url, whole[1])
+
+
+def test_a_range_made_anew_twice_stays_the_same_and_comes_from_the_topic(
+    world: BackfillWorld, whole: tuple[str, Snapshot], whole_url: str
+) -> None:
+    settings = world.settings(whole_url, path=Path("/nowhere"))  # a source would be an error
+    for _ in range(2):
+        summary = world.run(settings, Request(10, 40, rewrite=True))
+        assert summary.failed == ()
+        assert summary.copied_ledgers == summary.done_ledgers == 31
+        check_equal(whole_url, whole[1])
+
+
+def test_replay_mends_what_was_damaged(world: BackfillWorld, whole: tuple[str, Snapshot], whole_url: str) -> None:
+    low, high = 12 << 32, 46 << 32
+    inside = f"to_id between {low} and {high}"
+    execute(
+        whole_url,
+        f"delete from state_changes where {inside} and state_change_id > {1 << 28} and (to_id >> 12) % 3 = 0",
+        f"update state_changes set amount = '7' where {inside} and state_change_category = 'BALANCE'",
+        f"delete from operations_accounts where operation_id between {low} and {high} and operation_id % 2 = 1",
+        f"insert into transactions_accounts (account_id, tx_to_id, ledger_created_at) "
+        f"select '\\x00', to_id, ledger_created_at from transactions where {inside}",
+        "update ledgers set state_change_count = 0 where sequence between 12 and 45",
+    )
+    assert verify.verify(world.settings(whole_url)).findings
+    summary = world.run(world.settings(whole_url), Request(10, 48, rewrite=True, processors=("effects", "token_transfers")))
+    assert summary.failed == ()
+    check_equal(whole_url, whole[1])
+    execute(
+        whole_url,
+        f"delete from transactions where {inside} and (to_id >> 12) % 2 = 0",
+        f"delete from operations where id between {low} and {high}",
+        f"update transactions set ledger_number = 1, fee_charged = 1 where {inside}",
+        "update ledgers set operation_count = 0 where sequence between 12 and 45",
+    )
+    summary = world.run(world.settings(whole_url), Request(10, 48, rewrite=True))
+    assert summary.failed == ()
+    check_equal(whole_url, whole[1])
+
+
+@pytest.mark.parametrize("names", [("effects",), ("participants",), ("sac_events", "contract_deploys"), ("trades",)])
+def test_replay_of_some_processors_changes_nothing_that_was_right(
+    world: BackfillWorld, whole: tuple[str, Snapshot], whole_url: str, names: tuple[str, ...]
+) -> None:
+    summary = world.run(world.settings(whole_url), Request(20, 35, rewrite=True, processors=names))
+    assert summary.failed == ()
+    check_equal(whole_url, whole[1])
+
+
+def test_rows_that_nothing_announced_are_in_the_way_once(
+    world: BackfillWorld, whole: tuple[str, Snapshot], whole_url: str
+) -> None:
+    execute(whole_url, "delete from ledgers where sequence between 16 and 23")
+    summary = world.run(world.settings(whole_url), Request(FIRST, LAST))
+    assert summary.failed == ()
+    check_equal(whole_url, whole[1])
+
+
+def test_a_poison_ledger_is_named_and_the_other_ranges_are_done(
+    world: BackfillWorld, whole: tuple[str, Snapshot], database_url: str
+) -> None:
+    LiveWriter(database_url, world.chain).commit([LAST])
+    poison = {20: replace(world.chain.ledgers[20], meta=world.chain.ledgers[20].meta[:-40])}
+    ledgers = [poison.get(sequence, closed) for sequence, closed in world.chain.ledgers.items() if sequence != 44]
+    settings = world.settings(database_url, path=world.write_files("poison", ledgers))
+    summary = world.run(settings, Request(FIRST, LAST))
+    assert [failed for failed, _ in summary.failed] == [Range(16, 23), Range(40, 47)]
+    texts = [text for _, text in summary.failed]
+    assert "ledger 20" in texts[0] and "failed" in texts[0]
+    assert "the source does not have ledger 44" in texts[1]
+    assert summary.done_ledgers == LAST - FIRST + 1 - 16 - 1
+    gaps = [(finding.first, finding.last) for finding in verify.verify(settings).findings if finding.kind == "gap"]
+    assert gaps == [(16, 23), (40, 47)]
+    assert world.run(world.settings(database_url), Request(FIRST, LAST)).ledgers == 16
+    check_equal(database_url, whole[1])
+
+
+def test_a_job_without_workers_gives_up_and_says_why(world: BackfillWorld, database_url: str) -> None:
+    LiveWriter(database_url, world.chain).commit([FIRST, LAST])
+    settings = world.settings(database_url, stall_seconds=0.6)
+    with Job(settings, Request(FIRST, LAST), threading.Event()) as job:  # no sink either
+        job.plan()
+        summary = job.run(lambda progress: None, lambda: None)
+    assert summary.done_ledgers == 0
+    assert [failed for failed, _ in summary.failed] == job.ranges
+    assert "nothing was committed for" in summary.failed[0][1]
+    assert "not begun" in summary.failed[-1][1]
+
+
+@pytest.mark.parametrize(
+    ("request_", "text"),
+    [
+        (Request(9, 8), "comes after"),
+        (Request(FIRST, LAST + 1), "above the cursor"),
+        (Request(FIRST, LAST, rewrite=True, processors=("accounts",)), "no processor of that name writes history"),
+    ],
+)
+def test_what_cannot_be_asked_for(world: BackfillWorld, whole_url: str, request_: Request, text: str) -> None:
+    with Job(world.settings(whole_url), request_, threading.Event()) as job, pytest.raises(ConfigurationError, match=text):
+        job.plan()
+
+
+def lumenstream(world: BackfillWorld, url: str, *arguments: str, crashpoint: str = "") -> tuple[int, str, str]:
+    environment = {**os.environ, **world.environment(url), "LUMENSTREAM_CRASHPOINT": crashpoint}
+    done = subprocess.run(
+        [sys.executable, "-m", "lumenstream", *arguments],
+        env=environment,
+        cwd=world.folder,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_the_command_survives_kills_of_sink_and_worker(
+    world: BackfillWorld, whole: tuple[str, Snapshot], database_url: str
+) -> None:
+    LiveWriter(database_url, world.chain).commit([LAST])
+    command = ("backfill", "--start", str(FIRST), "--end", str(LAST), "--workers", "1", "--json")
+    code, _, error = lumenstream(world, database_url, *command, crashpoint="backfill.before_commit:3")
+    assert code == ExitCode.FAILED, error
+    assert "the backfill sink-0 ended" in error
+    code, _, error = lumenstream(world, database_url, *command, crashpoint="backfill.after_commit:2")
+    assert code == ExitCode.FAILED, error
+    code, out, error = lumenstream(world, database_url, *command)
+    assert code == 0, error
+    summary = json.loads(out)
+    assert summary["ok"] and 0 < summary["done_ledgers"] < LAST - FIRST
+    check_equal(database_url, whole[1])
+    code, out, _ = lumenstream(world, database_url, *command[:-1])
+    assert (code, out) == (0, f"nothing is missing between {FIRST} and {LAST}\n")
+
+
+def test_verify_finds_planted_defects(world: BackfillWorld, whole_url: str) -> None:
+    code, out, _ = lumenstream(world, whole_url, "verify")
+    assert (code, out) == (0, f"{LAST - FIRST + 1} ledgers between {FIRST} and {LAST}, 0 findings\n")
+    execute(
+        whole_url,
+        f"delete from transactions where to_id = (select max(to_id) from transactions where to_id < {11 << 32})",
+        "update ledgers set state_change_count = state_change_count + 1 where sequence = 20",
+        "update ledgers set previous_hash = hash where sequence = 25",
+        "update ledgers set previous_sequence = 7 where sequence = 28",
+        "delete from ledgers where sequence between 30 and 32",
+        f"delete from operations where id = (select max(id) from operations where id < {41 << 32})",
+    )
+    code, out, error = lumenstream(world, whole_url, "verify", "--json")
+    assert code == ExitCode.FAILED, error
+    found = {(finding["kind"], finding["first"], finding["last"]) for finding in json.loads(out)["findings"]}
+    assert found >= {
+        ("count", 10, 10),
+        ("orphan", 10, 10),
+        ("count", 20, 20),
+        ("chain", 25, 25),
+        ("chain", 28, 28),
+        ("gap", 30, 32),
+        ("count", 40, 40),
+        ("orphan", 40, 40),
+    }
+    assert {first for _, first, _ in found} == {10, 20, 25, 28, 30, 40}
