@@ -51,7 +51,7 @@ from schemas.state_changes import (
     TrustlineChange,
 )
 from sinks.timescale.tables import HISTORY
-from tests.integration import market_world
+from tests.integration import market_world, token_world
 
 NETWORK = NetworkSettings(name="sandbox")
 NETWORK_ID = NETWORK.network_id().hex()
@@ -74,6 +74,7 @@ TABLES = {
     "trustline_balances": "*",
     "native_balances": "*",
     "sac_balances": "*",
+    **token_world.TOKEN_TABLES,
     "liquidity_pools": "*",
     "liquidity_pool_balances": "*",
     "claimable_balances": "*",
@@ -88,6 +89,9 @@ TABLES = {
 
 def contract(number: int) -> bytes:
     return bytes((strkey.CONTRACT,)) + hashlib.sha256(b"contract %d" % number).digest()
+
+
+TOKENS = [contract(100), contract(200), contract(201), contract(202)]  # the first may be taken for an asset's contract
 
 
 def ledger_hash(sequence: int, chain: str = "") -> bytes:
@@ -147,6 +151,7 @@ def make_ledger(rng: random.Random, sequence: int, previous: int | None, transac
             add_operation(rng, parts, toid.operation_id(to_id, index), source, muxed)
     add_balances(rng, parts, sequence)
     market_world.add_market(rng, parts, sequence)
+    token_world.add_code(random.Random(f"code {sequence}"), parts, TOKENS)
     header = LedgerRow(
         sequence, ledger_hash(sequence, chain), ledger_hash(sequence - 1), 23, transactions, transactions, operation_count
     )
@@ -178,6 +183,8 @@ def add_operation(rng: random.Random, parts: dict[str, Part], operation: int, so
             AllowanceChange(to_id, operation, 1 << 40, Reason.UPDATE, source, contract(1), other, big, {"live_until_ledger": 9}),
         ]
     )
+    place = operation >> 32, to_id, operation
+    token_world.add_events(random.Random(f"events {operation}"), parts, place, (source, muxed), TOKENS)
 
 
 def add_balances(rng: random.Random, parts: dict[str, Part], sequence: int) -> None:
