@@ -69,7 +69,7 @@ def _check_above_cursor(settings: Settings, sequence: int) -> None:
     if sequence <= cursor:
         raise ConfigurationError(
             f"ledger {sequence} is committed, the cursor stands at {cursor}",
-            hint="replay mends ledgers above the cursor; committed history is rewritten by a backfill job",
+            hint="committed history is made anew by lumenstream replay --from N --to M",
         )
 
 

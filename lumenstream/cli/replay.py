@@ -1,28 +1,59 @@
-"""`replay`: one ledger above the cursor through the processors once more."""
+"""`replay`: ledgers through the processors once more: one above the cursor that failed, or committed history, which is a job."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lumenstream.cli.options import PANEL_LEDGERS, command, settings_of, start_logging
+from lumenstream.cli.jobs import JsonOption, LogOption, SinksOption, WorkersOption, run_job
+from lumenstream.cli.options import PANEL_HISTORY, command, settings_of, start_logging
+from lumenstream.cli.roles import PathOption, RpcOption, SourceOption
+from lumenstream.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from lumenstream.settings import Settings
 
 
 def replay(
     ctx: typer.Context,
-    ledger: Annotated[int, typer.Option("--ledger", min=1, help="sequence; above the cursor")],
+    ledger: Annotated[int | None, typer.Option("--ledger", min=1, help="one ledger above the cursor")] = None,
+    first: Annotated[int | None, typer.Option("--from", min=1, help="first ledger of committed history")] = None,
+    last: Annotated[int | None, typer.Option("--to", min=1, help="last ledger; not above the cursor")] = None,
     processors: Annotated[str, typer.Option("--processors", help="names, comma separated (default: all)")] = "",
+    workers: WorkersOption = 1,
+    sinks: SinksOption = 1,
+    source: SourceOption = None,
+    path: PathOption = None,
+    rpc_url: RpcOption = None,
+    log_dir: LogOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Send a ledger on which a processor failed to the processors again, after the fix.
+    """Process ledgers again: with --ledger one on which a processor failed, with --from and --to history that is committed.
+
+    A ledger above the cursor is sent to the processors of the live pipeline, after the fix. Committed history is made anew while
+    the live pipeline goes on, by workers and sinks that this command starts, with --processors only their rows; raw ledgers are
+    copied from the topics that still hold them, else read from the source. Balances are not touched.
 
     Example: lumenstream replay --ledger 63092990 --processors effects
+    Example: lumenstream replay --from 63000000 --to 63000999 --processors effects,token_transfers --workers 2
     """
-    settings = settings_of(ctx)
+    names = tuple(name.strip() for name in processors.split(",") if name.strip())
+    settings = settings_of(ctx, producer__source=source, producer__path=path, producer__rpc_url=rpc_url)
     start_logging(settings, "replay")
+    if ledger is not None and first is None and last is None:
+        _replay_one(settings, ledger, names)
+        return
+    if ledger is not None or first is None or last is None:
+        raise ConfigurationError("which ledgers?", hint="give --ledger, or both --from and --to")
+    from producers.backfill import Request
+
+    run_job(settings, Request(first, last, rewrite=True, processors=names), workers, sinks, log_dir, as_json)
+
+
+def _replay_one(settings: Settings, ledger: int, names: tuple[str, ...]) -> None:
     from producers import replay as replaying
 
-    names = [name.strip() for name in processors.split(",") if name.strip()]
     sent = replaying.run(settings, ledger, names)
     topic = f"{settings.kafka.topic_prefix}ledgers.retry [{sent.partition}] offset {sent.offset}"
     typer.echo(f"ledger {sent.sequence} ({sent.ledger_hash}) from {sent.found} sent to {topic}")
@@ -30,4 +61,4 @@ def replay(
 
 def add_to(app: typer.Typer) -> None:
     """Register the command."""
-    command(app, "replay", PANEL_LEDGERS)(replay)
+    command(app, "replay", PANEL_HISTORY)(replay)

@@ -22,6 +22,7 @@ COMMANDS = (
     *("demo", "up", "migrate", "topics", "doctor"),
     *("produce", "process", "sink", "publish", "serve"),
     *("status", "config", "bench", "decode", "derive", "sandbox", "replay"),
+    *("backfill", "verify"),
 )
 NOWHERE = "127.0.0.1:9"  # the discard port: nothing answers
 

@@ -2,7 +2,7 @@
 
     ranges    parts to whole ranges (pure)              consumer   a member of the consumer group
     book      table backfill_ranges                     writer     the transaction of one range
-    service   the loop, health, metrics
+    tokens    custom tokens           service    the loop, health, metrics
 
 Entry point: `run(settings, stop)`.
 """

@@ -21,6 +21,7 @@ from schemas.toid import ledger_range
 from sinks.timescale import balances
 from sinks.timescale.backfill import book
 from sinks.timescale.backfill.ranges import OpenRange
+from sinks.timescale.backfill.tokens import Tokens
 from sinks.timescale.binary import register
 from sinks.timescale.reorder import Gathered
 from sinks.timescale.tables import HISTORY, LedgerEncoder, LedgerRows
@@ -167,6 +168,7 @@ class RangeWriter:
     def _insert(self, ledgers: Sequence[Gathered], tables: Sequence[str], parts: frozenset[str]) -> dict[str, int]:
         """Parents, history and `ledgers` rows, some ledgers at a time."""
         totals: dict[str, int] = {}
+        tokens = Tokens(self._connection, self._encoder)
         with_ledgers = "transactions" in tables
         sequence, digest = ledgers[0].sequence - 1, self._before
         if with_ledgers:
@@ -178,7 +180,9 @@ class RangeWriter:
             rows = [self._encoder.encode(ledger, [ledger.parts[name].value for name in sorted(parts)]) for ledger in chunk]
             check_chain(rows, sequence, digest)
             sequence, digest = rows[-1].header.sequence, rows[-1].header.hash.hex()
-            written = balances.insert_parents(self._connection, rows) | copy_history(self._connection, rows, tables)
+            written = balances.insert_parents(self._connection, rows)
+            rows = tokens.extend(rows)
+            written |= copy_history(self._connection, rows, tables)
             if with_ledgers:
                 self._insert_ledgers(rows)
             for table, count in written.items():
@@ -192,7 +196,7 @@ class RangeWriter:
                 insert_ledger(self._connection, ledger)
 
     def _complete_links(self, extent: _Extent) -> None:
-        """Participants that only the state changes of other processors name (docs/decisions/0008)."""
+        """Participants that only the state changes of other processors name (docs/decisions/0007)."""
         for statement in _UNION.values():
             self._connection.execute(statement.encode(), extent)
 
