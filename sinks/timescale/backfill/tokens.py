@@ -1,4 +1,4 @@
-"""Which events of custom tokens in a range become history (docs/decisions/0009).
+"""Which events of custom tokens in a range become history (docs/decisions/0010).
 
 A contract is a token by what the range's own ledgers have shown so far, else by what the database knows. The database knows later
 ledgers than these, so a backfill only adds what it does not know at all, and changes nothing of what it does.
