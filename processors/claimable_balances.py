@@ -7,6 +7,7 @@ into such balances too (CAP-38). Tables `claimable_balances`, `claimable_balance
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final, cast
 
 from lumenstream.xdr.errors import LedgerContentError
@@ -30,9 +31,10 @@ _NOT: Final = 3
 _BEFORE_ABSOLUTE_TIME: Final = 4
 _BEFORE_RELATIVE_TIME: Final = 5
 
+_CREATED: Final = ClaimableBalanceEventKind.CREATED.value
 _REMOVED_BY: Final = {
-    view.CLAIM_CLAIMABLE_BALANCE: ClaimableBalanceEventKind.CLAIMED,
-    view.CLAWBACK_CLAIMABLE_BALANCE: ClaimableBalanceEventKind.CLAWED_BACK,
+    view.CLAIM_CLAIMABLE_BALANCE: ClaimableBalanceEventKind.CLAIMED.value,
+    view.CLAWBACK_CLAIMABLE_BALANCE: ClaimableBalanceEventKind.CLAWED_BACK.value,
 }
 
 
@@ -49,79 +51,50 @@ class ClaimableBalances:
         changes: list[tuple[str, int, Change]] = []
         creators: dict[str, Address] = {}
         events: list[ClaimableBalanceEvent] = []
-        for tx in ledger.transactions:
-            to_id = toid.transaction_id(ledger.header.sequence, tx.order)
-            for operation_id, op in view.with_ids(to_id, tx):
-                found = [change for change in op.changes if change[1] == view.CLAIMABLE_BALANCE]
-                if not found:
-                    continue
-                for change in found:
-                    balance_id = _balance(change).balance_id
-                    changes.append((balance_id, operation_id, change))
-                    if change.kind == view.CREATED:
-                        creators[balance_id] = view.op_source(tx, op)
-                if view.successful(tx):
-                    events += _events(tx, op, to_id, operation_id, found)
+        for operation_id, tx, op, change, balance in view.changes_of(ledger, view.CLAIMABLE_BALANCE):
+            source = view.op_source(tx, op)
+            changes.append((balance.balance_id, operation_id, change))
+            if change.kind == view.CREATED:
+                creators[balance.balance_id] = source
+            if change.kind != view.UPDATED and view.successful(tx):  # an update moves nothing
+                ordinal = events[-1].event_id + 1 if events and events[-1].operation_id == operation_id else 1
+                events.append(_event(operation_id, ordinal, _event_kind(tx, op, change), source, balance))
         part = Part()
         last = list(merge.last_changes(changes))
         part.add(CLAIMABLE_BALANCE_CHANGES, (_row(operation_id, change, creators) for operation_id, change in last))
-        part.add(CLAIMABLE_BALANCE_CLAIMANTS, (row for _, change in last for row in _claimants(change)))
+        part.add(
+            CLAIMABLE_BALANCE_CLAIMANTS, (row for _, change in last if change.post is not None for row in _claimants(change))
+        )
         part.add(CLAIMABLE_BALANCE_EVENTS, events)
         return part
 
 
-def _balance(change: Change) -> ClaimableBalanceEntry:
-    return cast(ClaimableBalanceEntry, (change.post or cast(Entry, change.pre)).data)
+def _event_kind(tx: Transaction, op: Operation, change: Change) -> str:
+    if change.kind == view.CREATED:
+        return _CREATED
+    if op.type not in _REMOVED_BY:
+        raise LedgerContentError(f"transaction {tx.hash.hex()}: operation type {op.type} removes a claimable balance")
+    return _REMOVED_BY[op.type]
 
 
-def _events(tx: Transaction, op: Operation, to_id: int, operation_id: int, changes: list[Change]) -> list[ClaimableBalanceEvent]:
-    """One event for each balance that the operation created or removed, in the order of its changes. An update moves nothing."""
-    source = view.op_source(tx, op)
-    events: list[ClaimableBalanceEvent] = []
-    for change in changes:
-        if change.kind == view.CREATED:
-            kind = ClaimableBalanceEventKind.CREATED
-        elif change.kind == view.REMOVED:
-            if op.type not in _REMOVED_BY:
-                raise LedgerContentError(f"transaction {tx.hash.hex()}: operation type {op.type} removes a claimable balance")
-            kind = _REMOVED_BY[op.type]
-        else:
-            continue
-        balance, asset = _balance(change), _asset(change)
-        ordinal = len(events) + 1
-        events.append(
-            ClaimableBalanceEvent(to_id, operation_id, ordinal, balance.balance_id, kind.value, source, asset, balance.amount)
-        )
-    return events
+def _event(operation_id: int, ordinal: int, kind: str, source: Address, balance: ClaimableBalanceEntry) -> ClaimableBalanceEvent:
+    balance_id, _, asset, amount, _ = balance
+    to_id, text = toid.transaction_of(operation_id), assets.text(asset.code, asset.issuer)
+    return ClaimableBalanceEvent(to_id, operation_id, ordinal, balance_id, kind, source, text, amount)
 
 
 def _row(operation_id: int, change: Change, creators: dict[str, Address]) -> ClaimableBalanceChange:
-    balance = _balance(change)
-    return ClaimableBalanceChange(
-        balance.balance_id,
-        merge.operation_word(change),
-        operation_id,
-        _asset(change),
-        balance.amount,
-        balance.flags,
-        (change.post or cast(Entry, change.pre)).sponsor,
-        creators.get(balance.balance_id),
-    )
+    _, _, sponsor, data = change.post or cast(Entry, change.pre)
+    balance_id, _, asset, amount, flags = cast(ClaimableBalanceEntry, data)
+    text = assets.text(asset.code, asset.issuer)
+    word, creator = merge.operation_word(change), creators.get(balance_id)
+    return ClaimableBalanceChange(balance_id, word, operation_id, text, amount, flags, sponsor, creator)
 
 
-def _claimants(change: Change) -> list[ClaimableBalanceClaimantRow]:
-    if change.post is None:
-        return []
-    balance = _balance(change)
-    return [
-        ClaimableBalanceClaimantRow(balance.balance_id, claimant.destination, predicate(claimant.predicate))
-        for claimant in balance.claimants
-    ]
-
-
-def _asset(change: Change) -> str:
-    asset = _balance(change).asset
-    return assets.text(asset.code, asset.issuer)
+def _claimants(change: Change) -> Iterator[ClaimableBalanceClaimantRow]:
+    balance_id, claimants, _, _, _ = cast(ClaimableBalanceEntry, cast(Entry, change.post).data)
+    for destination, condition in claimants:
+        yield ClaimableBalanceClaimantRow(balance_id, destination, predicate(condition))
 
 
 def predicate(value: tuple[int, object] | None) -> dict[str, Any]:

@@ -7,11 +7,11 @@ which are kept in trustlines: their balance is the number of shares. Spec/proces
 
 from __future__ import annotations
 
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from lumenstream.xdr.rows import Change, Entry, Ledger, LiquidityPoolEntry, TrustLineEntry
 from processors import merge, view
-from schemas import assets, toid
+from schemas import assets
 from schemas.families import LIQUIDITY_POOL_CHANGES, LIQUIDITY_POOL_SHARE_CHANGES
 from schemas.market_rows import LiquidityPoolChange, LiquidityPoolShareChange
 from schemas.parts import Part
@@ -27,31 +27,29 @@ class LiquidityPools:
         """Pools look alike on every network."""
 
     def process(self, ledger: Ledger) -> Part:
-        pools: list[tuple[bytes, int, Change]] = []
-        shares: list[tuple[tuple[bytes, str], int, Change]] = []
-        for tx in ledger.transactions:
-            to_id = toid.transaction_id(ledger.header.sequence, tx.order)
-            for operation_id, op in view.with_ids(to_id, tx):
-                for change in op.changes:
-                    _, entry_type, pre, post, _ = change
-                    if entry_type == view.TRUSTLINE:
-                        line = cast(TrustLineEntry, (post or cast(Entry, pre)).data)
-                        if line.asset.type == assets.POOL_SHARE:
-                            shares.append(((line.account_id, line.asset.code), operation_id, change))
-                    elif entry_type == view.LIQUIDITY_POOL:
-                        pools.append((_pool(change).pool_id, operation_id, change))
+        pools = ((pool.pool_id, at, change) for at, _, _, change, pool in view.changes_of(ledger, view.LIQUIDITY_POOL))
+        shares = _of_shares(ledger)
         part = Part()
         part.add(LIQUIDITY_POOL_CHANGES, (_pool_row(*last) for last in merge.last_changes(pools)))
         part.add(LIQUIDITY_POOL_SHARE_CHANGES, (_share_row(*last) for last in merge.last_changes(shares)))
         return part
 
 
-def _pool(change: Change) -> LiquidityPoolEntry:
-    return cast(LiquidityPoolEntry, (change.post or cast(Entry, change.pre)).data)
+def _of_shares(ledger: Ledger) -> list[tuple[tuple[bytes, str], int, Change]]:
+    """Every change of a pool-share trustline as (account and pool, operation id, change). Trustlines are the most frequent
+    changes, shares rare among them: hence a comprehension of its own."""
+    numbered: Any = view.with_to_ids(ledger)
+    return [
+        ((line.account_id, line.asset.code), operation_id, change)
+        for to_id, tx in numbered
+        for operation_id, op in enumerate(tx.operations, to_id + 1)
+        for change in op.changes
+        if change[1] == view.TRUSTLINE and (line := (change.post or change.pre).data).asset.type == assets.POOL_SHARE
+    ]
 
 
 def _pool_row(operation_id: int, change: Change) -> LiquidityPoolChange:
-    pool = _pool(change)
+    pool = cast(LiquidityPoolEntry, (change.post or cast(Entry, change.pre)).data)
     asset_a, asset_b = pool.params.asset_a, pool.params.asset_b
     return LiquidityPoolChange(
         pool.pool_id.hex(),

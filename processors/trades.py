@@ -2,8 +2,8 @@
 
 Five kinds of operations trade: three place an offer, two pay along a path of offers and pools. Their results list every
 exchange as a claim atom. The taker is the operation's source; the maker owns the offer or is a pool. Offers also change without a
-trade: when their seller edits them or loses its authorization, or a network upgrade changes the reserves they need (the one change
-outside of transactions). Tables `trades` and `offers`.
+trade: when their seller edits them or loses its authorization, or a network upgrade changes the reserves they need (the only
+change outside of transactions). Tables `trades` and `offers`.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from lumenstream.xdr.rows import (
     Transaction,
 )
 from processors import merge, view
-from schemas import assets, toid
+from schemas import assets
 from schemas.families import OFFER_CHANGES, TRADES
 from schemas.market_rows import OfferChange, TradeKind, TradeRow
 from schemas.parts import Part
 
-_OFFER_OPERATIONS: Final = frozenset({view.MANAGE_SELL_OFFER, view.MANAGE_BUY_OFFER, view.CREATE_PASSIVE_SELL_OFFER})
 _PATH_OPERATIONS: Final = frozenset({view.PATH_PAYMENT_STRICT_RECEIVE, view.PATH_PAYMENT_STRICT_SEND})
+_TRADING_OPERATIONS: Final = _PATH_OPERATIONS | {view.MANAGE_SELL_OFFER, view.MANAGE_BUY_OFFER, view.CREATE_PASSIVE_SELL_OFFER}
 _AFTER_ALL_OPERATIONS: Final = 1 << 63  # upgrades are applied after the transactions
 _UPGRADE: Final = 0
 
@@ -55,13 +55,8 @@ class Trades:
 
 def _of_offers(ledger: Ledger) -> Iterator[tuple[int, int, Change]]:
     """Every change of an offer as (offer id, order, change), in the order in which the ledger made them."""
-    for tx in ledger.transactions:
-        to_id = toid.transaction_id(ledger.header.sequence, tx.order)
-        for operation_id, op in view.with_ids(to_id, tx):
-            for change in op.changes:
-                _, entry_type, pre, post, _ = change
-                if entry_type == view.OFFER:
-                    yield cast(OfferEntry, (post or cast(Entry, pre)).data).offer_id, operation_id, change
+    for operation_id, _, _, change, offer in view.changes_of(ledger, view.OFFER):
+        yield offer.offer_id, operation_id, change
     for upgrade in ledger.upgrades:
         for change in upgrade.changes:
             entry = change.post or change.pre
@@ -70,42 +65,32 @@ def _of_offers(ledger: Ledger) -> Iterator[tuple[int, int, Change]]:
 
 
 def _offer_row(order: int, change: Change) -> OfferChange:
-    entry = change.post or cast(Entry, change.pre)
-    seller, offer_id, selling, buying, amount, price, flags = cast(OfferEntry, entry.data)
-    return OfferChange(
-        offer_id,
-        merge.operation_word(change),
-        _UPGRADE if order == _AFTER_ALL_OPERATIONS else order,
-        seller,
-        assets.text(selling.code, selling.issuer),
-        assets.text(buying.code, buying.issuer),
-        amount,
-        price.n,
-        price.d,
-        flags,
-        entry.sponsor,
-    )
+    _, _, sponsor, data = change.post or cast(Entry, change.pre)
+    seller, offer_id, selling, buying, amount, (price_n, price_d), flags = cast(OfferEntry, data)
+    sold, bought = assets.text(selling.code, selling.issuer), assets.text(buying.code, buying.issuer)
+    word, operation_id = merge.operation_word(change), _UPGRADE if order == _AFTER_ALL_OPERATIONS else order
+    return OfferChange(offer_id, word, operation_id, seller, sold, bought, amount, price_n, price_d, flags, sponsor)
 
 
 def _trades(ledger: Ledger) -> Iterator[TradeRow]:
-    for tx in ledger.transactions:
-        if not view.successful(tx):
-            continue
-        to_id = toid.transaction_id(ledger.header.sequence, tx.order)
-        for operation_id, op in view.with_ids(to_id, tx):
-            if op.type in _OFFER_OPERATIONS or op.type in _PATH_OPERATIONS:
-                taker = view.op_source(tx, op)
-                for ordinal, atom in enumerate(_claim_atoms(tx, op), 1):
-                    yield _trade_row(to_id, operation_id, ordinal, taker, atom)
+    trading = [
+        (to_id, operation_id, tx, op)
+        for to_id, tx in view.with_to_ids(ledger)
+        if view.successful(tx)
+        for operation_id, op in enumerate(tx.operations, to_id + 1)
+        if op.type in _TRADING_OPERATIONS
+    ]
+    for to_id, operation_id, tx, op in trading:
+        for ordinal, atom in enumerate(_claim_atoms(tx, op), 1):
+            yield _trade_row(to_id, operation_id, ordinal, view.op_source(tx, op), atom)
 
 
 def _claim_atoms(tx: Transaction, op: Operation) -> tuple[ClaimAtom, ...]:
+    """They are the first field of both kinds of results."""
     result = op.result
     if result is None or result.code or result.inner_code or result.value is None:
         raise LedgerContentError(f"transaction {tx.hash.hex()}: operation type {op.type} stands in it with result {result}")
-    if op.type in _PATH_OPERATIONS:
-        return cast(PathPaymentResult, result.value).offers
-    return cast(OfferResult, result.value).offers_claimed
+    return cast(OfferResult | PathPaymentResult, result.value)[0]
 
 
 def _trade_row(to_id: int, operation_id: int, ordinal: int, taker: bytes, atom: ClaimAtom) -> TradeRow:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from lumenstream.xdr.errors import LedgerContentError
-from lumenstream.xdr.rows import AccountEntry, Address, Change, Operation, Transaction
+from lumenstream.xdr.rows import AccountEntry, Address, Change, Ledger, Operation, Transaction
 from processors import result_codes
-from schemas import strkey
+from schemas import strkey, toid
 
 # LedgerEntryType
 ACCOUNT: Final = 0
@@ -63,6 +63,29 @@ def successful(tx: Transaction) -> bool:
 def with_ids(to_id: int, tx: Transaction) -> Iterator[tuple[int, Operation]]:
     """The transaction's operations with their ids, which follow its own; at most 100 by protocol, so they fit their width."""
     return enumerate(tx.operations, to_id + 1)
+
+
+def changes_of(ledger: Ledger, entry_type: int) -> list[tuple[int, Transaction, Operation, Change, Any]]:
+    """The changes that operations made to entries of a type, each with its operation's id and with the entry's data as it is
+    afterwards, or was if it is gone; in the order in which they were made.
+
+    One comprehension without calls: a ledger has thousands of changes, few of them of any one type.
+    """
+    numbered: Any = with_to_ids(ledger)
+    return [
+        (operation_id, tx, op, change, (change.post or change.pre).data)
+        for to_id, tx in numbered
+        for operation_id, op in enumerate(tx.operations, to_id + 1)
+        for change in op.changes
+        if change[1] == entry_type
+    ]
+
+
+def with_to_ids(ledger: Ledger) -> Iterator[tuple[int, Transaction]]:
+    """The ledger's transactions with their ids: a transaction's order is its position, so the ids are evenly spaced."""
+    sequence, count = ledger.header.sequence, len(ledger.transactions)
+    first, end = toid.transaction_id(sequence, 1), toid.transaction_id(sequence, count + 1)
+    return zip(range(first, end, toid.OPERATION_MASK + 1), ledger.transactions, strict=True)
 
 
 def op_source(tx: Transaction, op: Operation) -> Address:
