@@ -42,6 +42,8 @@ from schemas.parts import Part, Row
 JsonRow = dict[str, Any]
 
 _DATED: Final = frozenset(family.name for family in (TRANSACTIONS, OPERATIONS, CLAIMABLE_BALANCE_EVENTS, TRADES))
+_ANY_AMOUNT: Final = frozenset((SAC_BALANCE_CHANGES.name, SEP41_CANDIDATE_EVENTS.name))
+_NAMES: Final = {"inner_hash": "inner_transaction_hash"}  # columns that the reference's results name otherwise
 _NUMBERED: Final = frozenset(
     family.name
     for family in (
@@ -122,13 +124,13 @@ def _trustline_object(item: JsonRow, asset: str) -> JsonRow:
 
 def _object(family: Family, row: Row) -> JsonRow:
     return {
-        column: None if value is None else _json(family.name, column, kind, value)
+        _NAMES.get(column, column): None if value is None else _json(family.name, column, kind, value)
         for (column, kind), value in zip(family.columns, row, strict=True)
     }
 
 
 def _json(family: str, column: str, kind: Kind, value: Any) -> Any:
-    """Amounts of state changes are text: they may exceed the integers of other programs."""
+    """Amounts that contracts tell are text, state changes among them: they may exceed 64 bits, which few JSON readers take."""
     match kind:
         case Kind.ADDRESS:
             return strkey.encode(value)
@@ -137,7 +139,7 @@ def _json(family: str, column: str, kind: Kind, value: Any) -> Any:
         case Kind.KEY:
             return str(uuid.UUID(bytes=value))
         case Kind.BIG:
-            return str(value) if family.startswith(STATE_CHANGES_PREFIX) or family == SEP41_CANDIDATE_EVENTS.name else value
+            return str(value) if family.startswith(STATE_CHANGES_PREFIX) or family in _ANY_AMOUNT else value
         case Kind.ANY if isinstance(value, bytes):
             return value.hex() if column == "inner_hash" else base64.b64encode(value).decode("ascii")
         case _:

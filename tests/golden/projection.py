@@ -12,8 +12,7 @@ reasons come from design/decisions.md and the entries Qn of spec/processors.md 1
                      with them, so that the comparison stays an equality.
     cancelled rows   an entry that a ledger creates, changes and removes leaves no row here; the reference emits a delete for a
                      row that nobody has (Q15). Every such row is listed in `CANCELLED`.
-    older version    golden/base numbers state changes otherwise and has no fee phases of accounts: both are left out. So is the
-                     inner hash: one of its two ledgers is a fee bump whose made-up result lacks the inner one.
+    older version    golden/base numbers state changes otherwise and has no fee phases of accounts: both are left out.
 """
 
 from __future__ import annotations
@@ -71,7 +70,7 @@ def ours(rows: Iterable[Row], golden: Mapping[str, Any], *, older: bool = False)
         if family == "ledger":
             columns = {name: value for name, value in columns.items() if name in _LEDGER_COLUMNS}
         elif family == "transactions":
-            columns["inner_transaction_hash"] = columns.pop("inner_hash") or columns["hash"]
+            columns["inner_transaction_hash"] = columns["inner_transaction_hash"] or columns["hash"]
         _count(sets, family, columns, older)
     for family, (column, source) in _ACCOUNTS.items():
         for change in golden.get("state_changes", ()):

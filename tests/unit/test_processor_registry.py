@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import orjson
 import pytest
 
 from lumenstream.errors import ConfigurationError
@@ -12,7 +13,7 @@ from lumenstream.xdr import rows
 from processors import registry
 from processors.derive import derive_rows
 from processors.port import Processor
-from schemas.families import OPERATIONS_ACCOUNTS, STATE_CHANGES, TRANSACTIONS_ACCOUNTS
+from schemas.families import OPERATIONS_ACCOUNTS, SAC_BALANCE_CHANGES, STATE_CHANGES, TRANSACTIONS_ACCOUNTS, SacBalanceChange
 from schemas.participation import union_accounts
 from schemas.parts import Part
 from schemas.processors import PROCESSORS
@@ -120,6 +121,21 @@ def test_derived_rows_show_addresses_as_text_and_amounts_as_text() -> None:
     assert trustline["asset"].startswith("USDC:G")
     assert len(trustline["trustline_asset_id"]) == 36
     assert [row["operation_xdr"] for row in derived() if row["family"] == "operations"] == ["eGRy"] * 2
+
+
+def test_what_a_contract_holds_may_exceed_64_bits() -> None:
+    class Holder:
+        name = "sac_balances"
+        version = 1
+
+        def process(self, ledger: rows.Ledger) -> Part:
+            part, token = Part(), token_of(USDC)
+            part.add(SAC_BALANCE_CHANGES, [SacBalanceChange(token, token, bytes(16), "UPDATE", OPERATION, 1 << 100, True, False)])
+            return part
+
+    (_, row) = derive_rows(BUSY, [Holder()])
+    assert row["balance"] == str(1 << 100)
+    assert orjson.dumps(row)
 
 
 def test_a_single_processor_derives_its_own_rows_and_whom_they_name() -> None:
