@@ -62,7 +62,7 @@ class BenchPipeline:
         self.url = ""
 
     def __enter__(self) -> Self:
-        self._folder = Path(self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="lumenstream-bench-")))
+        self.folder = Path(self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="lumenstream-bench-")))
         admin_url = self._settings.database.url.get_secret_value()
         try:
             with psycopg.connect(admin_url, autocommit=True, connect_timeout=5) as connection:
@@ -88,12 +88,16 @@ class BenchPipeline:
     def start(self, role: str, *arguments: str) -> ChildProcess:
         """Start a role (`sink`, `process`, `serve`) and wait until it reports ready, or for the API until it answers."""
         port = free_port()
-        child = ChildProcess(role, self._command_line(role, *arguments, "--port", str(port)))
+        child = ChildProcess(role, self.command_line(role, *arguments, "--port", str(port)))
         child.start()
         self._roles[role] = child
         child.wait_ready(lambda: _answers(f"http://127.0.0.1:{port}/metrics"), _READY_SECONDS)
         self.ports = {**getattr(self, "ports", {}), role: port}
         return child
+
+    def stop(self, role: str) -> None:
+        """End a role in the orderly way."""
+        self._roles.pop(role).stop()
 
     def fill(self, ledgers: Iterator[MadeLedger], *, previous: int | None = None) -> list[MadeLedger]:
         """Send ledgers to topic `ledgers` as the producer does, as fast as they come; returns them without their bytes."""
@@ -169,7 +173,8 @@ class BenchPipeline:
         used["broker"] = sum(_cpu_of(pid) for pid in _broker_pids())
         return used
 
-    def _command_line(self, role: str, *arguments: str) -> Command:
+    def command_line(self, role: str, *arguments: str) -> Command:
+        """A command of ours against the servers and topics of this benchmark."""
         environment = {
             "LUMENSTREAM_DATABASE__URL": self.url,
             "LUMENSTREAM_KAFKA__BOOTSTRAP": self._settings.kafka.bootstrap,
@@ -178,13 +183,13 @@ class BenchPipeline:
         }
         return Command(
             argv=(sys.executable, "-m", "lumenstream", role, *arguments),
-            log=self._folder / f"{role}.log",
+            log=self.folder / f"{role}.log",
             environment=environment,
-            working_directory=self._folder,
+            working_directory=self.folder,
         )
 
     def _command(self, name: str) -> None:
-        child = ChildProcess(name, self._command_line(name))
+        child = ChildProcess(name, self.command_line(name))
         with child:
             if child.wait(_READY_SECONDS) != 0:
                 raise LumenstreamError(f"lumenstream {name} failed:\n{child.log_tail()}")
