@@ -22,8 +22,9 @@ UNKNOWN: Final = "UNKNOWN"
 
 # The contracts named, and those that wait for code which this group brings.
 _CONTRACTS: Final[LiteralString] = (
-    "select contract_id, wasm_hash, name, symbol, decimals from protocol_contracts where contract_id = any(%s) "
-    "union select c.contract_id, c.wasm_hash, c.name, c.symbol, c.decimals from protocol_contracts c "
+    "select contract_id, wasm_hash, last_modified_ledger, name, symbol, decimals from protocol_contracts "
+    "where contract_id = any(%s) "
+    "union select c.contract_id, c.wasm_hash, c.last_modified_ledger, c.name, c.symbol, c.decimals from protocol_contracts c "
     "where c.wasm_hash = any(%s) "
     "and not exists (select from protocol_wasms w where w.wasm_hash = c.wasm_hash and w.protocol_id is not null)"
 )
@@ -40,14 +41,16 @@ Cursor = psycopg.Cursor[tuple[Any, ...]]
 class Sightings:
     """What the part of a ledger says."""
 
+    sequence: int = 0
     wasms: Sequence[WasmRow] = ()
     contracts: Sequence[ContractRow] = ()
     events: Sequence[CandidateEvent] = ()
 
     @classmethod
-    def of(cls, rows: Mapping[str, Sequence[Row]]) -> Sightings:
+    def of(cls, sequence: int, rows: Mapping[str, Sequence[Row]]) -> Sightings:
         """From rows by family."""
         return cls(
+            sequence,
             list(map(WasmRow._make, rows.get(PROTOCOL_WASMS.name, ()))),
             list(map(ContractRow._make, rows.get(PROTOCOL_CONTRACTS.name, ()))),
             list(map(CandidateEvent._make, rows.get(SEP41_CANDIDATE_EVENTS.name, ()))),
@@ -58,8 +61,11 @@ class Sightings:
 
 
 class Contract(NamedTuple):
+    """`ledger`: when it began to look like this."""
+
     wasm_hash: bytes
     metadata: Metadata | None
+    ledger: int
 
 
 class Token(NamedTuple):
@@ -113,7 +119,7 @@ def known(answers: tuple[Cursor, Cursor] | None) -> Known:
     contracts, wasms = answers
     return Known(
         dict(wasms.fetchall()),
-        {address: Contract(wasm_hash, _metadata(*metadata)) for address, wasm_hash, *metadata in contracts},
+        {address: Contract(wasm_hash, _metadata(*metadata), ledger) for address, wasm_hash, ledger, *metadata in contracts},
     )
 
 
@@ -124,7 +130,7 @@ def decide(state: Known, ledgers: Iterable[Sightings]) -> Decision:
         touched = _learn_code(state, decision, ledger.wasms)
         before = {row.contract_id: state.is_token(row.contract_id) for row in ledger.contracts}
         for row in ledger.contracts:
-            if _learn_contract(state, decision, row):
+            if _learn_contract(state, decision, row, ledger.sequence):
                 touched.add(row.contract_id)
         for address in touched:
             _judge(state, decision, address, was_token=before.get(address, False))
@@ -146,13 +152,13 @@ def _learn_code(state: Known, decision: Decision, rows: Iterable[WasmRow]) -> se
     return {address for address, contract in state.contracts.items() if new.get(contract.wasm_hash) == PROTOCOL_ID}
 
 
-def _learn_contract(state: Known, decision: Decision, row: ContractRow) -> bool:
+def _learn_contract(state: Known, decision: Decision, row: ContractRow, sequence: int) -> bool:
     """Did the contract change? One that stops describing itself keeps its last description."""
     old = state.contracts.get(row.contract_id)
     metadata = _metadata(row.name, row.symbol, row.decimals) or (old.metadata if old else None)
-    new = Contract(row.wasm_hash, metadata)
-    if new == old:
+    if old is not None and (old.wasm_hash, old.metadata) == (row.wasm_hash, metadata):
         return False
+    new = Contract(row.wasm_hash, metadata, sequence)
     state.contracts[row.contract_id] = decision.contracts[row.contract_id] = new
     return True
 

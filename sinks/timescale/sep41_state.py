@@ -25,13 +25,14 @@ _WASMS: Final[LiteralString] = (
     "where t.protocol_id is null and excluded.protocol_id is not null"
 )
 _CONTRACTS: Final[LiteralString] = (
-    "insert into protocol_contracts (contract_id, wasm_hash, name, symbol, decimals) "
+    "insert into protocol_contracts as t (contract_id, wasm_hash, name, symbol, decimals, last_modified_ledger) "
     "select contract_id, wasm_hash, case when decimals >= 0 then name end, case when decimals >= 0 then symbol end, "
-    "case when decimals >= 0 then decimals end "
-    "from unnest(%s::bytea[], %s::bytea[], %s::text[], %s::text[], %s::bigint[]) "
-    "as new (contract_id, wasm_hash, name, symbol, decimals) "
+    "case when decimals >= 0 then decimals end, ledger "
+    "from unnest(%s::bytea[], %s::bytea[], %s::text[], %s::text[], %s::bigint[], %s::bigint[]) "
+    "as new (contract_id, wasm_hash, name, symbol, decimals, ledger) "
     "on conflict (contract_id) do update set wasm_hash = excluded.wasm_hash, name = excluded.name, symbol = excluded.symbol, "
-    "decimals = excluded.decimals"
+    "decimals = excluded.decimals, last_modified_ledger = excluded.last_modified_ledger "
+    "where t.last_modified_ledger <= excluded.last_modified_ledger"
 )
 # A balance entry may have made a stub of type SAC: a contract with code of its own is none. What is described elsewhere stays
 # until the contract describes itself.
@@ -85,7 +86,8 @@ def insert(connection: Connection, decision: Decision) -> dict[str, int]:
     if contracts := sorted(decision.contracts.items()):
         names, symbols, decimals = _columns([contract.metadata for _, contract in contracts])
         hashes = bytea_array(contract.wasm_hash for _, contract in contracts)
-        connection.execute(_CONTRACTS, (bytea_array(key for key, _ in contracts), hashes, names, symbols, decimals))
+        ledgers = int8_array(contract.ledger for _, contract in contracts)
+        connection.execute(_CONTRACTS, (bytea_array(key for key, _ in contracts), hashes, names, symbols, decimals, ledgers))
     if tokens := sorted(decision.tokens.items()):
         names, symbols, decimals = _columns([token.metadata for _, token in tokens])
         ids = uuid_array(assets.contract_uuid(key) for key, _ in tokens)

@@ -152,7 +152,7 @@ class LedgerEncoder:
         transactions = rows.get(families.TRANSACTIONS.name, [])
         of_transactions, of_operations = union_accounts(decoded)
         operations = rows.get(families.OPERATIONS.name, [])
-        sightings = Sightings.of(rows)
+        sightings = Sightings.of(ledger.sequence, rows)
         history = {
             "transactions": (self._transactions(transactions, both), len(transactions)),
             "transactions_accounts": (self._links(of_transactions, close_time), len(of_transactions)),

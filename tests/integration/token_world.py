@@ -17,7 +17,7 @@ from schemas.sep41 import CandidateEvent, ContractRow, WasmRow
 
 TOKEN_TABLES = {
     "protocol_wasms": "wasm_hash, protocol_id",
-    "protocol_contracts": "contract_id, wasm_hash, name, symbol, decimals",
+    "protocol_contracts": "contract_id, wasm_hash, name, symbol, decimals, last_modified_ledger",
     "sep41_balances": "*",
     "sep41_allowances": "*",
 }

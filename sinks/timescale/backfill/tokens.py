@@ -1,7 +1,7 @@
 """Which events of custom tokens in a range become history (docs/decisions/0010).
 
-A contract is a token by what the range's own ledgers have shown so far, else by what the database knows. The database knows later
-ledgers than these, so a backfill only adds what it does not know at all, and changes nothing of what it does.
+A contract is a token by what the range's own ledgers have shown so far, else by what the database knows. What the database
+saw in later ledgers than these stays as it is.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lumenstream.database import Connection
+from schemas.sep41 import PROTOCOL_ID
 from sinks.timescale import sep41, sep41_state
+from sinks.timescale.sep41 import UNKNOWN, Contract, Decision, Known, Token
 from sinks.timescale.tables import LedgerEncoder, LedgerRows
 
 
@@ -19,7 +21,7 @@ class Tokens:
     def __init__(self, connection: Connection, encoder: LedgerEncoder) -> None:
         self._connection = connection
         self._encoder = encoder
-        self._shown = sep41.Known()
+        self._shown = Known()
 
     def extend(self, ledgers: Sequence[LedgerRows]) -> list[LedgerRows]:
         """The ledgers with the state changes of tokens; what the database lacks of code and contracts is written."""
@@ -33,18 +35,21 @@ class Tokens:
         decision = sep41.decide(state, sightings)
         self._shown.wasms |= decision.wasms
         self._shown.contracts |= decision.contracts
-        sep41_state.insert(self._connection, _news(decision, stored))
+        sep41_state.insert(self._connection, _news(decision, stored, state.wasms))
         return [self._encoder.extended(rows, events) for rows, events in zip(ledgers, decision.events, strict=True)]
 
 
-def _news(decision: sep41.Decision, stored: dict[bytes, sep41.Contract]) -> sep41.Decision:
-    """Code, contracts that the database does not have, and the tokens that follow from both."""
-
-    def is_news(address: bytes) -> bool:
-        return address not in stored or stored[address].wasm_hash in decision.wasms
-
-    return sep41.Decision(
-        decision.wasms,
-        {address: contract for address, contract in decision.contracts.items() if address not in stored},
-        {address: token for address, token in decision.tokens.items() if is_news(address)},
-    )
+def _news(decision: Decision, stored: dict[bytes, Contract], wasms: dict[bytes, str | None]) -> Decision:
+    """Code, contracts as they were seen last, and what that makes of tokens."""
+    newest = {
+        address: contract
+        for address, contract in decision.contracts.items()
+        if address not in stored or stored[address].ledger <= contract.ledger
+    }
+    now = Known(wasms, stored | newest)
+    tokens = {
+        address: Token(PROTOCOL_ID if now.is_token(address) else UNKNOWN, now.contracts[address].metadata)
+        for address in decision.tokens
+        if address in now.contracts
+    }
+    return Decision(decision.wasms, newest, tokens)

@@ -1,0 +1,1 @@
+ALTER TABLE protocol_contracts DROP COLUMN last_modified_ledger;
