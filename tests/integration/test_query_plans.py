@@ -17,7 +17,15 @@ from tests.servers.choose import with_database
 LEDGERS = 1000
 FIRST = 60_000_000
 SECONDS_APART = 216  # 2.5 days: three or four chunks
-HISTORY = ("transactions", "transactions_accounts", "operations", "operations_accounts", "state_changes")
+HISTORY = (
+    "transactions",
+    "transactions_accounts",
+    "operations",
+    "operations_accounts",
+    "state_changes",
+    "claimable_balance_events",
+    "trades",
+)
 
 _SERIES = f"from generate_series({FIRST}, {FIRST + LEDGERS - 1}) l, generate_series(1, 10) t"
 _TIME = f"timestamptz '2026-01-01' + (l - {FIRST}) * interval '{SECONDS_APART} seconds'"
@@ -42,6 +50,17 @@ SEED = (
         "ledger_number, ledger_created_at, account_id, amount) "
         f"select {_TX}, case when s = 1 then 0 else {_TX} | 1 end, s, 'BALANCE', 'DEBIT', l, {_TIME}, "
         f"{_ACCOUNT.format('(l * 7 + t * 13 + s * 101)')}, '5' {_SERIES}, generate_series(1, 6) s"
+    ),
+    (
+        "insert into claimable_balance_events (to_id, operation_id, event_id, ledger_number, ledger_created_at, balance_id, "
+        f"kind, account_id, asset, amount) select {_TX}, {_TX} | 1, s, l, {_TIME}, md5(({_TX} + s)::text), 'CREATED', "
+        f"{_ACCOUNT.format('(l * 7 + t * 13 + s * 101)')}, 'native', 5 {_SERIES}, generate_series(1, 3) s"
+    ),
+    (
+        "insert into trades (to_id, operation_id, trade_id, ledger_number, ledger_created_at, kind, taker_account_id, "
+        "maker_account_id, offer_id, sold_asset, sold_amount, bought_asset, bought_amount, price_n, price_d) "
+        f"select {_TX}, {_TX} | 1, s, l, {_TIME}, 'ORDERBOOK', {_ACCOUNT.format('(l * 7 + t * 13)')}, "
+        f"{_ACCOUNT.format('(l * 7 + t * 13 + s * 101)')}, s, 'native', 5, 'USD', 5, 1, 1 {_SERIES}, generate_series(1, 3) s"
     ),
 )
 
@@ -131,6 +150,50 @@ PATTERNS = [
         "and x.to_id = p.id & ~4095::bigint and x.operation_id = p.id "
         "order by x.to_id, x.operation_id, x.state_change_id limit 51) s",
         {"state_changes": "state_changes_pkey"},
+    ),
+    *paged(
+        "an account's claimable balances, past",
+        "claimable_balance_events",
+        "to_id, operation_id, event_id",
+        "idx_claimable_balance_events_account",
+        _OF_ACCOUNT,
+    ),
+    Pattern(
+        "what became of a claimable balance",
+        f"select * from claimable_balance_events where balance_id = md5('{_TO_ID + 1}') order by to_id, operation_id, event_id",
+        {"claimable_balance_events": "idx_claimable_balance_events_balance"},
+    ),
+    Pattern(
+        "claimable balance events of an operation",
+        f"select * from claimable_balance_events where ledger_created_at = {_CLOSED} and to_id = {_TO_ID} "
+        f"and operation_id = {_TO_ID | 1}",
+        {"claimable_balance_events": "claimable_balance_events_pkey"},
+    ),
+    *(
+        pattern
+        for side in ("taker", "maker")
+        for pattern in paged(
+            f"an account's trades as {side}",
+            "trades",
+            "to_id, operation_id, trade_id",
+            f"idx_trades_{side}",
+            _OF_ACCOUNT.replace("account_id", f"{side}_account_id", 1),
+        )
+    ),
+    Pattern(
+        "an account's trades on both sides",
+        " union all ".join(
+            f"(select to_id, operation_id, trade_id from trades where {_OF_ACCOUNT.replace('account_id', f'{side}_account_id', 1)} "
+            "order by to_id desc, operation_id desc, trade_id desc limit 51)"
+            for side in ("taker", "maker")
+        )
+        + " order by to_id desc, operation_id desc, trade_id desc limit 51",
+        {"trades": "idx_trades_taker idx_trades_maker"},
+    ),
+    Pattern(
+        "trades of an operation",
+        f"select * from trades where ledger_created_at = {_CLOSED} and to_id = {_TO_ID} and operation_id = {_TO_ID | 1}",
+        {"trades": "trades_pkey"},
     ),
     Pattern(
         "accounts of transactions",

@@ -128,19 +128,3 @@ def test_entries_never_go_back_to_an_older_ledger(database_url: str) -> None:
     write(database_url, chain[1:], 1, cursor=100)
     assert query(database_url, "select reserve_a, last_modified_ledger from liquidity_pools") == [(1, 999)]
     assert query(database_url, "select amount, last_modified_ledger from offers") == [(100, 999)]
-
-
-def test_my_trades_are_two_index_scans(database_url: str) -> None:
-    write(database_url, make_chain(4, 100, 40), 40)
-    who = account(3).hex()
-    side = (
-        "(select to_id, operation_id, trade_id from trades where {side}_account_id = '\\x" + who + "' "
-        "order by to_id desc, operation_id desc, trade_id desc limit 51)"
-    )
-    both = f"{side.format(side='taker')} union all {side.format(side='maker')} order by 1 desc, 2 desc, 3 desc limit 51"
-    with psycopg.connect(database_url) as conn:
-        conn.execute("analyze trades")
-        conn.execute("set enable_seqscan = off")
-        plan = " ".join(row[0] for row in conn.execute(f"explain {both}".encode()).fetchall())
-    assert "trades_taker" in plan
-    assert "trades_maker" in plan

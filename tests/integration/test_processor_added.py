@@ -1,0 +1,72 @@
+"""A processor is added to a pipeline that runs: its parts are ignored until it is required, waited for from then on.
+
+Its past is a replay's business (`lumenstream replay --from --to --processors`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import psycopg
+import pytest
+
+from lumenstream.embedded.processes import free_port
+from migrations import runner
+from schemas.processors import PROCESSORS
+from tests.integration.sink_world import PARTITIONS, FakeLedger, RunningSink, World, health, make_chain, reach, wait_for
+from tests.plugins.servers import KafkaForTest
+
+ADDED = ("liquidity_pools", "claimable_balances", "trades")
+MARGIN = 3
+
+
+@pytest.fixture
+def world(kafka: KafkaForTest, database_url: str) -> World:
+    """The database of a pipeline that does not know the new processors yet."""
+    kafka.create_topic("ledger-changes", PARTITIONS, {"message.timestamp.type": "LogAppendTime"})
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        conn.execute("delete from processors where name = any(%s)", (list(ADDED),))
+    return World(kafka.bootstrap, kafka.topic_prefix, database_url)
+
+
+def rows(world: World, table: str, column: str) -> set[int]:
+    with psycopg.connect(world.database_url) as conn:
+        return {value for (value,) in conn.execute(f"select distinct {column} from {table}".encode()).fetchall()}
+
+
+def sequences(chain: Sequence[FakeLedger]) -> set[int]:
+    return {ledger.sequence for ledger in chain}
+
+
+def test_parts_are_ignored_until_required(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "NEW_PROCESSOR_MARGIN_LEDGERS", MARGIN)
+    chain, port = make_chain(11, 100, 12), free_port()
+    known = [name for name in PROCESSORS if name not in ADDED]
+    with RunningSink(world.settings(http_port=port)) as running:
+        world.send(chain[:5], known)  # 100 to 104: nobody knows the new ones
+        reach(world, 104)
+        runner.migrate(world.database_url)
+        with psycopg.connect(world.database_url) as conn:
+            required: dict[str, int] = dict(conn.execute("select name, required_from from processors").fetchall())
+        assert required == dict.fromkeys(known, 1) | dict.fromkeys(ADDED, 107)
+
+        world.send(chain[5:6], known)  # 105: their workers are not there yet, which holds nothing up
+        world.send(chain[6:7])  # 106: they are, too early
+        reach(world, 106)
+        assert rows(world, "trades", "ledger_number") == set()
+        assert rows(world, "liquidity_pools", "last_modified_ledger") == set()
+
+        world.send(chain[7:8], known)  # 107: required
+        wait_for(lambda: "waiting" in health(port)[1], "the sink waits")
+        assert set(health(port)[1]["waiting"]["missing"]) == set(ADDED)
+        assert world.cursor() == 106
+        world.send(chain[7:8], ADDED)
+        world.send(chain[8:])
+        reach(world, 111)
+    assert running.error is None
+    expected = sequences(chain[7:])
+    assert rows(world, "trades", "ledger_number") == expected
+    assert rows(world, "claimable_balance_events", "ledger_number") == expected
+    assert rows(world, "claimable_balances", "created_ledger") == expected
+    assert rows(world, "liquidity_pools", "last_modified_ledger") <= expected
+    assert rows(world, "state_changes", "ledger_number") == sequences(chain)
