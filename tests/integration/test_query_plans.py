@@ -177,13 +177,13 @@ PATTERNS = [
             "trades",
             "to_id, operation_id, trade_id",
             f"idx_trades_{side}",
-            _OF_ACCOUNT.replace("account_id", f"{side}_account_id", 1),
+            f"{side}_{_OF_ACCOUNT}",
         )
     ),
     Pattern(
         "an account's trades on both sides",
         " union all ".join(
-            f"(select to_id, operation_id, trade_id from trades where {_OF_ACCOUNT.replace('account_id', f'{side}_account_id', 1)} "
+            f"(select to_id, operation_id, trade_id from trades where {side}_{_OF_ACCOUNT} "
             "order by to_id desc, operation_id desc, trade_id desc limit 51)"
             for side in ("taker", "maker")
         )
