@@ -1,7 +1,5 @@
-"""A processor is added to a pipeline that runs: its parts are ignored until it is required, waited for from then on.
-
-Its past is a replay's business (`lumenstream replay --from --to --processors`).
-"""
+"""A processor is added to a pipeline that runs: its parts are ignored until it is required, waited for from then on, and a replay
+tells its past."""
 
 from __future__ import annotations
 
@@ -12,8 +10,25 @@ import pytest
 
 from lumenstream.embedded.processes import free_port
 from migrations import runner
+from schemas.history import history_processors
+from schemas.parts import encode
 from schemas.processors import PROCESSORS
-from tests.integration.sink_world import PARTITIONS, FakeLedger, RunningSink, World, health, make_chain, reach, wait_for
+from sinks.timescale.backfill.ranges import OpenRange, Planned
+from sinks.timescale.backfill.writer import RangeWriter
+from sinks.timescale.reorder import Arrival, Gathered
+from tests.integration.sink_world import (
+    NETWORK,
+    PARTITIONS,
+    FakeLedger,
+    RunningSink,
+    World,
+    dump,
+    health,
+    make_chain,
+    reach,
+    wait_for,
+)
+from tests.integration.test_sink_writer import write
 from tests.plugins.servers import KafkaForTest
 
 ADDED = ("liquidity_pools", "claimable_balances", "trades")
@@ -70,3 +85,41 @@ def test_parts_are_ignored_until_required(world: World, monkeypatch: pytest.Monk
     assert rows(world, "claimable_balances", "created_ledger") == expected
     assert rows(world, "liquidity_pools", "last_modified_ledger") <= expected
     assert rows(world, "state_changes", "ledger_number") == sequences(chain)
+
+
+def test_a_replay_fills_the_past(database_url: str, empty_database_url: str) -> None:
+    """The range that a job plans, written from parts of the added processors and of participants, which name the ledgers."""
+    history = ("claimable_balance_events", "trades")
+    runner.migrate(empty_database_url)
+    whole, known = make_chain(11, 100, 6), make_chain(11, 100, 6)
+    for ledger in known:
+        for name in ADDED:
+            ledger.parts[name].rows.clear()
+    write(empty_database_url, whole, 1)
+    write(database_url, known, 1)
+    expected, before = dump(empty_database_url), dump(database_url)
+    assert all(expected[table] and not before[table] for table in history)
+
+    needed = ("participants", *history_processors(ADDED))
+    planned = Planned("job", 100, 105, frozenset(needed), history_processors(ADDED), is_open=True)
+    gathered = {ledger.sequence: gather(ledger, needed) for ledger in whole}
+    with psycopg.connect(database_url) as conn:
+        conn.execute(
+            "insert into backfill_ranges (job, first_ledger, last_ledger, parts, processors) values (%s, %s, %s, %s, %s)",
+            ("job", 100, 105, list(needed), list(history_processors(ADDED))),
+        )
+        conn.commit()
+        written = RangeWriter(conn, NETWORK.name, 64).write(OpenRange(planned, 0, 0, gathered))
+    assert written is not None
+    after = dump(database_url)
+    assert {table: after[table] for table in history} == {table: expected[table] for table in history}
+    assert {table: rows for table, rows in after.items() if table not in history} == {
+        table: rows for table, rows in before.items() if table not in history
+    }
+
+
+def gather(ledger: FakeLedger, names: Sequence[str]) -> Gathered:
+    closed, digest = ledger.headers(names[0]).close_time, ledger.headers(names[0]).ledger_hash
+    found = Gathered(ledger.sequence, ledger.previous, closed, digest, 0.0)
+    found.parts = {name: Arrival(ledger.headers(name), encode(ledger.parts[name]), 0, ledger.sequence, 0.0) for name in names}
+    return found
