@@ -6,10 +6,14 @@ Order of precedence: command-line flag, environment (`LUMENSTREAM_` + path joine
 
 from __future__ import annotations
 
+import difflib
 import hashlib
+import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
+from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
@@ -20,10 +24,11 @@ PASSPHRASES: Final = {
     "testnet": "Test SDF Network ; September 2015",
     "sandbox": "Lumenstream Sandbox Network",
 }
+_PERCENT_ENCODED: Final = "in a URL the characters % @ / ? # : of a password are percent-encoded"
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class NetworkSettings(_Section):
@@ -67,12 +72,41 @@ class KafkaSettings(_Section):
         return self.topic_prefix + name
 
 
+def _check_database_url(text: str) -> None:
+    """ValueError for what libpq cannot read, or reads otherwise than it was meant. Its text never repeats the value.
+
+    A raw @ or / in a password would move the rest of it into the host, the port or the database name, which errors do show.
+    """
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        parts = conninfo_to_dict(text)
+    except ProgrammingError:
+        raise ValueError(f"not a libpq connection string; {_PERCENT_ENCODED}") from None
+    if not all(port.isdecimal() or not port for port in str(parts.get("port") or "").split(",")):
+        raise ValueError(f"the port is not a number; {_PERCENT_ENCODED}")
+    if text.startswith(("postgresql://", "postgres://")):
+        rest = text.partition("://")[2]
+        authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+        elsewhere = rest.partition("?")[0].removeprefix(authority)
+        unseen = "user" in parts and "@" not in authority and "user=" not in rest
+        if authority.count("@") > 1 or "@" in elsewhere or unseen:
+            raise ValueError(f"user or password are not told apart from the rest; {_PERCENT_ENCODED}")
+
+
 class DatabaseSettings(_Section):
     url: SecretStr = Field(SecretStr("postgresql://postgres@127.0.0.1:5432/lumenstream"), description="libpq connection string")
     pool_min: int = Field(1, ge=0, le=100)
     pool_max: int = Field(10, ge=1, le=200)
     connect_timeout_seconds: int = Field(5, ge=1, le=120)
     statement_timeout_seconds: int = Field(60, ge=1, le=3600)
+
+    @field_validator("url")
+    @classmethod
+    def _well_formed(cls, value: SecretStr) -> SecretStr:
+        _check_database_url(value.get_secret_value())
+        return value
 
 
 class ProducerSettings(_Section):
@@ -84,6 +118,7 @@ class ProducerSettings(_Section):
     rpc_page: int = Field(10, ge=1, le=200, description="ledgers asked for in one getLedgers call")
     max_queued_bytes: int = Field(256 << 20, ge=1 << 20, description="back-pressure: bytes waiting for delivery")
     max_ahead_ledgers: int = Field(0, ge=0, description="stop this many ledgers past the database cursor; 0: no limit")
+    use_database: bool = Field(True, description="false: a producer of topics alone, which never asks for the database cursor")
     http_port: int = Field(8011, ge=0, le=65535, description="/health, /ready, /metrics; 0: a free port")
 
 
@@ -112,7 +147,9 @@ class SinkSettings(_Section):
 
 class BackfillSettings(_Section):
     max_open_ranges: int = Field(6, ge=1, le=10_000, description="back-pressure: ranges sent and not yet committed")
-    stall_seconds: float = Field(300.0, gt=0, description="ranges that are open when nothing was committed for so long have failed")
+    stall_seconds: float = Field(
+        300.0, gt=0, description="ranges that are open when nothing was committed for so long have failed"
+    )
     keep_days: int = Field(30, ge=0, description="how long the ranges of ended jobs stay in table backfill_ranges")
     http_port: int = Field(8015, ge=0, le=65535, description="of a backfill sink")
 
@@ -163,6 +200,7 @@ class Settings(BaseSettings):
         env_file_encoding="utf-8",
         extra="ignore",
         frozen=True,
+        hide_input_in_errors=True,
     )
 
     network: NetworkSettings = NetworkSettings()
@@ -184,6 +222,7 @@ def load_settings(**flags: Any) -> Settings:
 
     ConfigurationError names the first wrong setting and how to set it.
     """
+    _refuse_unknown_sections()
     overrides: dict[str, Any] = {}
     for path, value in flags.items():
         if value is not None:
@@ -198,3 +237,17 @@ def load_settings(**flags: Any) -> Settings:
         raise ConfigurationError(f"setting {place}: {first['msg']}", hint=f"mend the flag, {variable} or .env") from error
     except SettingsError as error:
         raise ConfigurationError(str(error), hint="look at the LUMENSTREAM_* variables and .env") from error
+
+
+def _refuse_unknown_sections() -> None:
+    """ConfigurationError for LUMENSTREAM_KAFA__PARTITIONS: pydantic looks for the names it knows and passes over the others."""
+    prefix, env_file = "LUMENSTREAM_", Path(str(Settings.model_config.get("env_file") or ".env"))
+    names = [*os.environ, *(dotenv_values(env_file) if env_file.is_file() else ())]
+    for name in names:
+        section, separator, rest = name.upper().removeprefix(prefix).partition("__")
+        if name.upper().startswith(prefix) and separator and section.lower() not in Settings.model_fields:
+            near = difflib.get_close_matches(section.lower(), Settings.model_fields, n=1, cutoff=0.0)[0]
+            raise ConfigurationError(
+                f"{name}: there is no section {section.lower()!r} of settings",
+                hint=f"did you mean {prefix}{near.upper()}__{rest}?",
+            )

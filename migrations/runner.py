@@ -176,6 +176,8 @@ def _connection(conninfo: str) -> Iterator[Connection]:
         )
     except psycopg.OperationalError as error:
         raise unreachable(conninfo, error) from error
+    except psycopg.ProgrammingError:  # its text may hold a part of the password
+        raise ConfigurationError("the database URL is malformed", hint="mend LUMENSTREAM_DATABASE__URL") from None
     with conn:
         yield conn
 

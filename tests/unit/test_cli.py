@@ -189,6 +189,55 @@ def test_a_wrong_setting_is_named(elsewhere: Path, variable: str, value: str, te
     assert text.lower() in error.lower()
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "not a url",
+        "postgresql://u:hunter2%@h/d",
+        "postgresql://u:hunt@er2@h/d",
+        "postgresql://u:h@hunter2/x@h/d",
+        "postgresql://u:hunter2/x@h/d",
+        "postgresql://u:7/hunter2@h/d",
+        "postgresql://u:h?hunter2@h/d",
+        "postgresql://u:h#hunter2@h/d",
+        "postgresql://h:hunter2/d",
+        "postgresql://h/d?hunter2=1",
+        "host=h port=hunter2",
+    ],
+)
+def test_a_malformed_database_url_is_refused_and_not_repeated(elsewhere: Path, url: str) -> None:
+    for command in ("migrate", "status", "sink", "serve"):
+        code, out, error = run(command, "--database-url", url)
+        assert code == ExitCode.CONFIGURATION
+        assert error.startswith("error: setting database.url: ") and error.count("\n") == 1
+        assert "hunt" not in out + error and "er2" not in error and "not a url" not in error
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "service=here",
+        "postgresql:///d?host=/run/postgresql&user=u@realm",
+        "postgres://u:p%40%2Fw@h1:1,h2:2/d?options=-c%20x%3Dy",
+        "postgresql://h/d?user=u&password=p",
+        "host=h user=u password='a b@c/d'",
+    ],
+)
+def test_a_database_url_of_any_form_is_taken(elsewhere: Path, url: str) -> None:
+    assert run("config", "--database-url", url)[0] == 0
+
+
+@pytest.mark.parametrize("where", ["environment", ".env"])
+def test_an_unknown_section_is_refused_with_the_nearest(elsewhere: Path, where: str) -> None:
+    variable = {"LUMENSTREAM_KAFA__PARTITIONS": "3"}
+    if where == ".env":
+        (elsewhere / ".env").write_text("LUMENSTREAM_KAFA__PARTITIONS=3\nOTHER__THING=1\n", encoding="utf-8")
+    code, _, error = run("config", environment=variable if where == "environment" else {"LUMENSTREAM_LEDGERS": "/x"})
+    assert code == ExitCode.CONFIGURATION
+    assert "LUMENSTREAM_KAFA__PARTITIONS" in error and "did you mean LUMENSTREAM_KAFKA__PARTITIONS?" in error
+
+
 def test_config_masks_every_secret(elsewhere: Path) -> None:
     secrets = {
         "LUMENSTREAM_DATABASE__URL": "postgresql://user:hunter2@host/db?sslpassword=hunter2",
