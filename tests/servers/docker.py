@@ -20,7 +20,7 @@ from lumenstream.embedded.processes import LOOPBACK, ServerError, accepts_connec
 from tests.servers.cache import Unavailable
 from tests.servers.kafka import SETTINGS as KAFKA_SETTINGS
 
-KAFKA_IMAGE = "apache/kafka:4.1.0"
+KAFKA_IMAGE = "apache/kafka:4.3.1"
 TIMESCALE_IMAGE = "timescale/timescaledb:2.25.0-pg17"
 DEFAULT_SOCKET = "unix:///var/run/docker.sock"
 PING_TIMEOUT_S = 3

@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 import yaml
+from dotenv import dotenv_values
 from prometheus_client import Counter, Gauge, Histogram
 
 from lumenstream import metrics, status
 from lumenstream.errors import ExitCode
 from lumenstream.masking import leaves
 from lumenstream.settings import Settings
+from tests.servers import docker
 
 REPOSITORY = Path(__file__).parents[2]
 ROOMS = ("schemas", "lumenstream", "producers", "processors", "sinks", "api", "sandbox", "migrations")
@@ -118,6 +120,27 @@ def test_compose_file_holds_no_secret() -> None:
             assert "${POSTGRES_PASSWORD:?" in line, line
     example = (REPOSITORY / ".env.example").read_text(encoding="utf-8")
     assert re.search(r"^POSTGRES_PASSWORD=$", example, re.MULTILINE)
+
+
+def test_the_password_stays_out_of_the_database_url_of_compose() -> None:
+    """Raw in the URL, a password with %, @ or / makes another URL."""
+    services = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
+    for role in ("producer", "worker", "sink", "publisher", "api", "migrate"):
+        environment = services[role]["environment"]
+        assert "$" not in environment["LUMENSTREAM_DATABASE__URL"]
+        assert environment["PGPASSWORD"].startswith("${POSTGRES_PASSWORD:?")
+
+
+def test_the_example_of_env_starts_as_it_is() -> None:
+    """Compose passes the source into a container: an RPC server on 127.0.0.1 would never answer there."""
+    values = dotenv_values(REPOSITORY / ".env.example")
+    assert (values["LUMENSTREAM_PRODUCER__SOURCE"], values["LUMENSTREAM_NETWORK__NAME"]) == ("sandbox", "sandbox")
+    assert "LUMENSTREAM_PRODUCER__RPC_URL" not in values
+
+
+def test_compose_and_the_tests_use_the_same_images() -> None:
+    services = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
+    assert (services["kafka"]["image"], services["database"]["image"]) == (docker.KAFKA_IMAGE, docker.TIMESCALE_IMAGE)
 
 
 def test_ports_of_compose_and_prometheus_are_the_defaults() -> None:
