@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 from lumenstream import kafka, metrics
 from lumenstream.errors import IntegrityError, UnreachableError
@@ -22,20 +22,25 @@ from lumenstream.xdr import DECODER
 from producers import sources
 from producers.delivery import DataLostError, Delivery, Outgoing
 from producers.header import NetworkCheck, ProtocolCheck, check_chain, checked_header
-from producers.position import Tail, database_cursor, read_tail
+from producers.position import database_cursor, read_tail
 from producers.sources import LedgerSource, SourceLedger
 from schemas.messages import LedgerHeaders, Topic, partition_of, range_key
 
 _FIRST_WAIT_SECONDS: Final = 60.0
 _AHEAD_POLL_SECONDS: Final = 1.0
-_RETRY_SECONDS: Final = 1.0
+_RETRY_SECONDS: Final = (1.0, 2.0, 4.0, 8.0)
 _FLUSH_SECONDS: Final = 20.0
 _PROGRESS_SECONDS: Final = 10.0
 _STALLED_SECONDS: Final = 10.0
 
 _log = get_logger("producer")
 
+_Answer = TypeVar("_Answer")
 SourceFactory = Callable[[Settings, sources.Wait], LedgerSource]
+
+
+class _Stopped(Exception):
+    """Asked to stop while a server was waited for."""
 
 
 class LedgerProducer:
@@ -55,15 +60,17 @@ class LedgerProducer:
         self._anchor: int | None = None  # the database cursor that the first ledger follows
         self._begins = False  # the first ledger begins the stream: it follows nothing
         self._started = False
+        self._waiting = ""  # the server whose answer is needed to go on, and what is wrong with it
         self._cursor_seen = 0
         self._reported = time.monotonic()
         self.sent_ledgers = 0
 
     def health(self) -> Health:
-        """Not ready before the first position is known; not ok while the broker does not take what is sent."""
+        """Not ready before the first position is known; not ok while a server is waited for."""
         delivery = self._delivery
         stalled = delivery.oldest_wait_seconds() > _STALLED_SECONDS
-        problem = delivery.problem or (f"nothing delivered for {delivery.oldest_wait_seconds():.0f} s" if stalled else "")
+        problem = delivery.problem or self._waiting
+        problem = problem or (f"nothing delivered for {delivery.oldest_wait_seconds():.0f} s" if stalled else "")
         details = {
             "role": "producer",
             "delivered_ledger": delivery.delivered,
@@ -85,6 +92,8 @@ class LedgerProducer:
                     _log.warning("the broker lost what it had confirmed, starting over from its end", detail=str(lost))
                     from_ledger = None
                     self._delivery.forget()
+        except _Stopped:
+            _log.info("stopped while waiting for a server", server=self._waiting)
         finally:
             left = self._delivery.flush(_FLUSH_SECONDS)
             self._delivery.close()
@@ -112,9 +121,9 @@ class LedgerProducer:
 
     def _start_after(self, from_ledger: int | None) -> int | None:
         """The ledger to go on after; None: at the source's beginning. Sets the predecessor that the chain is checked against."""
-        tail = self._tail()
+        tail = self._answer_of("kafka", lambda: read_tail(self._kafka, self._network_id))
         self._previous, self._anchor, self._begins = None, None, False
-        cursor = database_cursor(self._settings) if tail is None or tail.beginning_uncertain else None
+        cursor = self._cursor() if tail is None or tail.beginning_uncertain else None
         if from_ledger is not None:
             # A stream that begins here has no predecessor; one that is filled up again keeps its own.
             self._begins = tail is None and cursor is None
@@ -131,16 +140,25 @@ class LedgerProducer:
         _log.info("starting at the source's beginning")
         return None
 
-    def _tail(self) -> Tail | None:
-        """The end of the topic, asked for until the broker answers or the stop is set."""
+    def _cursor(self) -> int | None:
+        """The database cursor. A database that is away is waited for: a stream that begins a second time wedges the sink."""
+        return self._answer_of("database", lambda: database_cursor(self._settings))
+
+    def _answer_of(self, server: str, ask: Callable[[], _Answer]) -> _Answer:
+        """What the server says, asked until it answers. _Stopped when the stop is set meanwhile."""
+        failures = 0
         while True:
             try:
-                return read_tail(self._kafka, self._network_id)
+                answer = ask()
+                self._waiting = ""
+                return answer
             except UnreachableError as error:
-                metrics.SERVER_ERRORS.labels("kafka").inc()
-                _log.warning("waiting for Kafka", reason=str(error))
-                if self._stop.wait(_RETRY_SECONDS):
-                    raise
+                metrics.SERVER_ERRORS.labels(server).inc()
+                self._waiting = str(error)
+                _log.warning("waiting for a server", server=server, reason=str(error))
+                if self._delivery.wait(_RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]):
+                    raise _Stopped from error
+                failures += 1
 
     def _message(self, ledger: SourceLedger) -> Outgoing:
         """Check a ledger and put its message together."""
@@ -184,9 +202,9 @@ class LedgerProducer:
 
     def _wait_for_cursor(self, sequence: int) -> bool:
         """Hold back while the ledger is too far ahead of the database. False: stop."""
-        ahead = self._settings.producer.max_ahead_ledgers
+        ahead = self._settings.producer.max_ahead_ledgers if self._settings.producer.use_database else 0
         while ahead and sequence > self._cursor_seen + ahead:
-            cursor = database_cursor(self._settings)
+            cursor = self._cursor()
             self._cursor_seen = cursor or self._cursor_seen
             if cursor is None and not self._cursor_seen:
                 self._cursor_seen = max(0, sequence - 1)  # nothing committed yet: the first ledger counts as the cursor
@@ -208,7 +226,7 @@ def run(settings: Settings, stop: threading.Event | None = None) -> None:
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: stop.set())
     producer = LedgerProducer(settings, stop)
-    server = RoleServer(settings.http, settings.producer.http_port, producer.health).start()
+    server = RoleServer(settings.http, settings.producer.http_port, producer.health, setting="producer.http_port").start()
     _log.info(
         "producer started", source=settings.producer.source, network=settings.network.name, decoder=DECODER, http_port=server.port
     )

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import psycopg
 from confluent_kafka import Message
 
-from lumenstream import database, metrics
-from lumenstream.errors import IntegrityError, UnreachableError
+from lumenstream import database
+from lumenstream.errors import IntegrityError
 from lumenstream.kafka import TopicReader, Watermarks, headers_of
 from lumenstream.logs import get_logger
 from lumenstream.settings import KafkaSettings, Settings
@@ -96,13 +97,16 @@ def _headers(message: Message, network_id: str) -> LedgerHeaders:
 
 
 def database_cursor(settings: Settings) -> int | None:
-    """The highest ledger in the database; None when no database answers or nothing was ever committed."""
+    """The highest ledger in the database; None when nothing was ever committed, or by `producer.use_database` there is none.
+
+    UnreachableError when it does not answer: that says nothing about what is committed, so ask again.
+    """
+    if not settings.producer.use_database:
+        return None
     try:
         with database.connect(settings.database, application_name="lumenstream-produce", autocommit=True) as connection:
             if database.schema_version(connection) == 0:
                 return None
             return database.get_cursor(connection, database.Cursor.LATEST) or None
-    except UnreachableError as error:
-        metrics.SERVER_ERRORS.labels("database").inc()
-        _log.info("no database to ask for the cursor", reason=str(error))
-        return None
+    except psycopg.OperationalError as error:
+        raise database.unreachable(settings.database.url.get_secret_value(), error) from error

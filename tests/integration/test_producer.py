@@ -17,6 +17,7 @@ import httpx
 import psycopg
 import pytest
 from confluent_kafka import Message, Producer
+from psycopg.conninfo import make_conninfo
 
 from lumenstream import kafka as clients
 from lumenstream.embedded import EmbeddedTansu
@@ -28,6 +29,7 @@ from producers.ledger import LedgerProducer
 from producers.sources import SourceLedger, Wait
 from sandbox import ClosedLedger, Sandbox, SandboxSettings
 from schemas.messages import LedgerHeaders, Topic, partition_of, range_key
+from tests.plugins.proxy import TcpProxy
 from tests.plugins.servers import KafkaForTest
 from tests.servers.kafka import KafkaServer
 
@@ -63,6 +65,7 @@ def make_settings(bootstrap: str, prefix: str, **flags: Any) -> Settings:
         "kafka__request_timeout_seconds": 5.0,
         "database__url": NO_DATABASE,
         "database__connect_timeout_seconds": 2,
+        "producer__use_database": "database__url" in flags,
         "producer__http_port": 0,
     }
     return load_settings(**(defaults | flags))
@@ -290,6 +293,37 @@ class TestResume:
         found = {message.headers.sequence: message.headers.previous_sequence for message in arrived(settings)}
         assert min(found) == 12 and found[12] == 11
 
+    def test_a_database_that_is_away_is_waited_for(
+        self, make: Callable[..., Settings], chain: list[ClosedLedger], database_url: str
+    ) -> None:
+        """Guards: an empty topic and a database that is away for a while must not begin the stream a second time."""
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            connection.execute("insert into ingest_store (key, value) values ('latest_ingest_ledger', '11')")
+            port = connection.info.port
+        with TcpProxy(port) as proxy:
+            proxy.cut()
+            settings = make(database__url=make_conninfo(database_url, host="127.0.0.1", port=proxy.port))
+            producer = LedgerProducer(settings, threading.Event(), lambda _, wait: ListSource(source_ledgers(chain), wait, False))
+            thread = threading.Thread(target=producer.run)
+            thread.start()
+            wait_until(lambda: "does not answer" in producer.health().details["error"])
+            assert (producer.health().ok, producer.health().ready) == (False, False)
+            assert arrived(settings) == []
+            proxy.restore()
+            thread.join(WAIT_SECONDS)
+        found = {message.headers.sequence: message.headers.previous_sequence for message in arrived(settings)}
+        assert min(found) == 12 and found[12] == 11
+
+    def test_a_stop_ends_the_wait_for_the_database(self, make: Callable[..., Settings], chain: list[ClosedLedger]) -> None:
+        settings = make(producer__use_database=True)
+        stop = threading.Event()
+        thread = threading.Thread(target=produce, args=(settings, source_ledgers(chain), stop))
+        thread.start()
+        time.sleep(0.5)
+        stop.set()
+        thread.join(10)
+        assert not thread.is_alive() and arrived(settings) == []
+
     @pytest.mark.parametrize(
         ("lost", "expected"), [({11}, 10), ({11, 12}, 10), ({9, 12}, 8), ({13}, 12), ({2}, 1), ({2, 3, 4}, 1)]
     )
@@ -435,7 +469,7 @@ def flags(kafka: KafkaForTest) -> dict[str, Any]:
         "kafka__bootstrap": kafka.bootstrap,
         "kafka__topic_prefix": kafka.topic_prefix,
         "kafka__partitions": PARTITIONS,
-        "database__url": NO_DATABASE,
+        "producer__use_database": False,
         "producer__http_port": 0,
         "sandbox__close_seconds": 0.001,
         "sandbox__transactions_per_ledger": 2,
