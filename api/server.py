@@ -5,6 +5,7 @@ Data flow: HTTP in, reads of the database, JSON out. Processes share nothing; ru
 
 from __future__ import annotations
 
+import socket
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -27,6 +28,8 @@ from api.schema import graphql_schema
 from api.transport import error_response, graphql, json_response
 from lumenstream import database as ground
 from lumenstream import logs, metrics
+from lumenstream.errors import UnreachableError
+from lumenstream.roleserver import cannot_listen
 from lumenstream.settings import Settings
 
 GRAPHQL: Final = "/graphql/query"
@@ -45,21 +48,34 @@ _log = logs.get_logger("api")
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then finish the requests under way.
 
-    UnreachableError and SchemaVersionError before the first request when the database is not there or not right.
+    UnreachableError and SchemaVersionError before the first request when the database is not there or not right,
+    ConfigurationError when the address cannot be listened on.
     """
     with ground.connect(settings.database, application_name="lumenstream-api-start", autocommit=True) as connection:
         ground.check_schema(connection)
-    _log.info("the API listens", host=settings.api.host, port=settings.api.port)
-    uvicorn.run(
+    listener = listen(settings.api.host, settings.api.port)
+    _log.info("the API listens", host=settings.api.host, port=listener.getsockname()[1])
+    config = uvicorn.Config(
         create_app(settings),
-        host=settings.api.host,
-        port=settings.api.port,
         log_config=None,
         access_log=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=int(settings.api.request_timeout_seconds) + DRAIN_MARGIN_SECONDS,
     )
+    server = uvicorn.Server(config)
+    server.run(sockets=[listener])
+    if not server.started:
+        raise UnreachableError("the API could not start", hint="the log above says why")
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket, before uvicorn starts: its own way out of a taken port is exit code 1."""
+    try:
+        family, *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server((host, port), family=socket.AddressFamily(family))
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise cannot_listen(host, port, error, host_setting="api.host", port_setting="api.port") from error
 
 
 def create_app(settings: Settings) -> FastAPI:

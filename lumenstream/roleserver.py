@@ -6,6 +6,7 @@ a JSON object that says what is wrong.
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from typing import Any
 import orjson
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
+from lumenstream.errors import ConfigurationError
 from lumenstream.settings import HttpSettings
 
 
@@ -27,12 +29,30 @@ class Health:
     details: dict[str, Any] = field(default_factory=dict)
 
 
-class RoleServer:
-    """Serves until `stop`. Port 0 takes a free one; `port` says which."""
+def cannot_listen(host: str, port: int, error: Exception, *, host_setting: str, port_setting: str) -> ConfigurationError:
+    """Why an address cannot be listened on. It names the port's setting when that is taken or not allowed, else the host's."""
+    wrong_port = isinstance(error, OverflowError) or getattr(error, "errno", None) in (errno.EADDRINUSE, errno.EACCES)
+    setting = port_setting if wrong_port else host_setting
+    reason = getattr(error, "strerror", None) or str(error)
+    flag = " or --port" if wrong_port else ""
+    return ConfigurationError(
+        f"setting {setting}: the {port_setting.partition('.')[0]} cannot listen on {host}:{port}: {reason}",
+        hint=f"set LUMENSTREAM_{setting.upper().replace('.', '__')}{flag}",
+    )
 
-    def __init__(self, settings: HttpSettings, port: int, health: Callable[[], Health]) -> None:
+
+class RoleServer:
+    """Serves until `stop`. Port 0 takes a free one; `port` says which. ConfigurationError when the address cannot be had.
+
+    `setting` names where the port comes from, for example `sink.http_port`.
+    """
+
+    def __init__(self, settings: HttpSettings, port: int, health: Callable[[], Health], *, setting: str) -> None:
         handler = type("Handler", (_Handler,), {"health": staticmethod(health)})
-        self._server = ThreadingHTTPServer((settings.host, port), handler)
+        try:
+            self._server = ThreadingHTTPServer((settings.host, port), handler)
+        except (OSError, OverflowError, UnicodeError) as error:
+            raise cannot_listen(settings.host, port, error, host_setting="http.host", port_setting=setting) from error
         self._server.daemon_threads = True
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, name="role-server", daemon=True)

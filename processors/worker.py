@@ -44,7 +44,7 @@ def run(
     used = processors if processors is not None else registry.create(chosen or None, settings.network.network_id())
     status = Status()
     port = settings.process.http_port + worker if settings.process.http_port else 0
-    server = RoleServer(settings.http, port, lambda: health(status, worker)).start()
+    server = RoleServer(settings.http, port, lambda: health(status, worker), setting="process.http_port").start()
     metrics.DECODER_INFO.labels(DECODER).set(1)
     try:
         kafka.wait_for_broker(settings.kafka, _FIRST_WAIT_SECONDS)

@@ -216,7 +216,7 @@ def run(settings: Settings, stop: threading.Event | None = None) -> None:
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: stop.set())
     publisher = Publisher(settings, stop)
-    server = RoleServer(settings.http, settings.publisher.http_port, publisher.health).start()
+    server = RoleServer(settings.http, settings.publisher.http_port, publisher.health, setting="publisher.http_port").start()
     _log.info("publisher started", http_port=server.port, network=settings.network.name)
     try:
         publisher.run()

@@ -66,7 +66,9 @@ class _Sink:
         self._back_off = BACK_OFF_FIRST_SECONDS
 
     def run(self) -> None:
-        server = RoleServer(self._settings.http, self._settings.sink.http_port, self._state.health).start()
+        server = RoleServer(
+            self._settings.http, self._settings.sink.http_port, self._state.health, setting="sink.http_port"
+        ).start()
         _log.info("sink started", http_port=server.port, topic=self._settings.kafka.topic(Topic.LEDGER_CHANGES))
         try:
             while not self._stop.is_set():

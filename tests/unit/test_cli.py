@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -13,10 +14,11 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from api.server import listen
 from lumenstream.bench import BENCHMARKS
 from lumenstream.cli.main import build, main
 from lumenstream.cli.options import GLOBAL_OPTIONS
-from lumenstream.errors import ExitCode
+from lumenstream.errors import ConfigurationError, ExitCode
 
 COMMANDS = (
     *("demo", "up", "migrate", "topics", "doctor"),
@@ -226,6 +228,29 @@ def test_a_malformed_database_url_is_refused_and_not_repeated(elsewhere: Path, u
 )
 def test_a_database_url_of_any_form_is_taken(elsewhere: Path, url: str) -> None:
     assert run("config", "--database-url", url)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("role", "setting"), [("produce", "producer"), ("process", "process"), ("sink", "sink"), ("publish", "publisher")]
+)
+def test_a_port_in_use_or_a_wrong_host_is_named(elsewhere: Path, role: str, setting: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        code, _, error = run(role, "--port", port)
+        assert code == ExitCode.CONFIGURATION
+        assert error.strip().splitlines()[-1].startswith(f"error: setting {setting}.http_port: ") and port in error
+    code, _, error = run(role, "--port", "0", environment={"LUMENSTREAM_HTTP__HOST": "no such host"})
+    assert code == ExitCode.CONFIGURATION
+    assert "setting http.host" in error and "LUMENSTREAM_HTTP__HOST" in error and "Traceback" not in error
+
+
+def test_the_api_names_a_port_in_use_and_a_wrong_host() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ConfigurationError, match=r"setting api\.port"):
+        listen("127.0.0.1", taken.getsockname()[1])
+    with pytest.raises(ConfigurationError, match=r"setting api\.host"):
+        listen("192.0.2.1", 0)
+    with listen("127.0.0.1", 0) as listener:
+        assert listener.getsockname()[1]
 
 
 @pytest.mark.parametrize("where", ["environment", ".env"])

@@ -54,7 +54,9 @@ class _BackfillSink:
 
     def run(self) -> None:
         topic = self._settings.kafka.topic(Topic.LEDGER_CHANGES_BACKFILL)
-        server = RoleServer(self._settings.http, self._settings.backfill.http_port, self._health).start()
+        server = RoleServer(
+            self._settings.http, self._settings.backfill.http_port, self._health, setting="backfill.http_port"
+        ).start()
         self._try("start", self._connected)
         consumer = BackfillConsumer(self._settings.kafka, topic, self._ranges.revoke)
         _log.info("backfill sink started", http_port=server.port, topic=topic)
