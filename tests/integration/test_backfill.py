@@ -227,8 +227,14 @@ def test_what_cannot_be_asked_for(world: BackfillWorld, whole_url: str, request_
         job.plan()
 
 
-def lumenstream(world: BackfillWorld, url: str, *arguments: str, crashpoint: str = "") -> tuple[int, str, str]:
-    environment = {**os.environ, **world.environment(url), "LUMENSTREAM_CRASHPOINT": crashpoint}
+def lumenstream(world: BackfillWorld, url: str, *arguments: str, crashpoint: str = "", prefix: str = "") -> tuple[int, str, str]:
+    """The program as an operator runs it. Topics with another prefix have no worker yet."""
+    environment = {
+        **os.environ,
+        **world.environment(url),
+        "LUMENSTREAM_KAFKA__TOPIC_PREFIX": world.topic_prefix + prefix,
+        "LUMENSTREAM_CRASHPOINT": crashpoint,
+    }
     done = subprocess.run(
         [sys.executable, "-m", "lumenstream", *arguments],
         env=environment,
@@ -245,19 +251,31 @@ def test_the_command_survives_kills_of_sink_and_worker(
     world: BackfillWorld, whole: tuple[str, Snapshot], database_url: str
 ) -> None:
     LiveWriter(database_url, world.chain).commit([LAST])
-    command = ("backfill", "--start", str(FIRST), "--end", str(LAST), "--workers", "1", "--json")
-    code, _, error = lumenstream(world, database_url, *command, crashpoint="backfill.before_commit:3")
+    command = ("backfill", "--start", str(FIRST), "--end", str(LAST), "--json")
+    for crashpoint in ("backfill.in_range:2", "backfill.before_commit:2", "backfill.after_commit:1"):
+        code, _, error = lumenstream(world, database_url, *command, "--workers", "0", crashpoint=crashpoint)
+        assert code == ExitCode.FAILED, error
+        assert "the backfill sink-0 ended" in error
+    code, _, error = lumenstream(world, database_url, *command, crashpoint="worker.before_ack:40", prefix="own.")
     assert code == ExitCode.FAILED, error
-    assert "the backfill sink-0 ended" in error
-    code, _, error = lumenstream(world, database_url, *command, crashpoint="backfill.after_commit:2")
-    assert code == ExitCode.FAILED, error
-    code, out, error = lumenstream(world, database_url, *command)
+    assert "the backfill workers ended" in error
+    code, out, error = lumenstream(world, database_url, *command, prefix="own.")
     assert code == 0, error
     summary = json.loads(out)
     assert summary["ok"] and 0 < summary["done_ledgers"] < LAST - FIRST
     check_equal(database_url, whole[1])
     code, out, _ = lumenstream(world, database_url, *command[:-1])
     assert (code, out) == (0, f"nothing is missing between {FIRST} and {LAST}\n")
+
+
+def test_replay_by_the_command_line_needs_both_ends(world: BackfillWorld, whole: tuple[str, Snapshot], whole_url: str) -> None:
+    code, _, error = lumenstream(world, whole_url, "replay", "--from", "10")
+    assert code == ExitCode.CONFIGURATION and "--from and --to" in error
+    arguments = ("replay", "--from", "10", "--to", "12", "--processors", "effects", "--workers", "0")
+    code, out, error = lumenstream(world, whole_url, *arguments)
+    assert code == 0, error
+    assert "3 of 3 ledgers" in out
+    check_equal(whole_url, whole[1])
 
 
 def test_verify_finds_planted_defects(world: BackfillWorld, whole_url: str) -> None:
