@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import gcd
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from lumenstream.xdr.errors import LedgerContentError
 from lumenstream.xdr.rows import (
     Change,
     ClaimAtom,
-    Entry,
     Hash,
     Ledger,
     OfferEntry,
@@ -35,6 +34,8 @@ _PATH_OPERATIONS: Final = frozenset({view.PATH_PAYMENT_STRICT_RECEIVE, view.PATH
 _TRADING_OPERATIONS: Final = _PATH_OPERATIONS | {view.MANAGE_SELL_OFFER, view.MANAGE_BUY_OFFER, view.CREATE_PASSIVE_SELL_OFFER}
 _AFTER_ALL_OPERATIONS: Final = 1 << 63  # upgrades are applied after the transactions
 _UPGRADE: Final = 0
+_POOL: Final = TradeKind.LIQUIDITY_POOL.value
+_ORDERBOOK: Final = TradeKind.ORDERBOOK.value
 
 
 class Trades:
@@ -65,8 +66,8 @@ def _of_offers(ledger: Ledger) -> Iterator[tuple[int, int, Change]]:
 
 
 def _offer_row(order: int, change: Change) -> OfferChange:
-    _, _, sponsor, data = change.post or cast(Entry, change.pre)
-    seller, offer_id, selling, buying, amount, (price_n, price_d), flags = cast(OfferEntry, data)
+    entry: Any = change.post or change.pre
+    _, _, sponsor, (seller, offer_id, selling, buying, amount, (price_n, price_d), flags) = entry
     sold, bought = assets.text(selling.code, selling.issuer), assets.text(buying.code, buying.issuer)
     word, operation_id = merge.operation_word(change), _UPGRADE if order == _AFTER_ALL_OPERATIONS else order
     return OfferChange(offer_id, word, operation_id, seller, sold, bought, amount, price_n, price_d, flags, sponsor)
@@ -101,7 +102,7 @@ def _trade_row(to_id: int, operation_id: int, ordinal: int, taker: bytes, atom: 
         to_id,
         operation_id,
         ordinal,
-        TradeKind.LIQUIDITY_POOL.value if of_pool else TradeKind.ORDERBOOK.value,
+        _POOL if of_pool else _ORDERBOOK,
         taker,
         seller,
         cast(Hash, pool_id).hex() if of_pool else None,
