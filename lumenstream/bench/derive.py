@@ -12,7 +12,6 @@ import gc
 import importlib
 import multiprocessing
 import os
-import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -129,10 +128,13 @@ def _hold(ledgers: list[bytes], network_id: bytes, answer: Queue[dict[str, float
     for _ in range(_MEMORY_ROUNDS):
         for data in ledgers:
             _derive(network_id, processors, data)
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    steady = pages * resource.getpagesize() / (_KIB_PER_MIB * _KIB_PER_MIB)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _KIB_PER_MIB
-    answer.put({"steady": round(steady, 1), "peak": round(peak, 1)})
+    answer.put({"steady": _mebibytes("VmRSS"), "peak": _mebibytes("VmHWM")})
+
+
+def _mebibytes(field: str) -> float:
+    """A field of /proc/self/status, which are in KiB. The peak that `getrusage` tells may be that of the parent process."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
+    return round(int(line.split()[1]) / _KIB_PER_MIB, 1)
 
 
 def _derive(network_id: bytes, processors: Sequence[Processor], data: bytes) -> tuple[Ledger, list[bytes]]:
