@@ -16,7 +16,9 @@ from lumenstream.settings import Settings
 
 MASK: Final = "********"
 _PASSWORD_WORD: Final = re.compile(r"\b(password|sslpassword)\s*=\s*('(?:[^'\\]|\\.)*'|\S+)", re.IGNORECASE)
-_PASSWORD_PARAMETER: Final = re.compile(r"([?&](?:password|sslpassword|token|apikey|api_key|key)=)[^&#]*", re.IGNORECASE)
+_PASSWORD_PARAMETER: Final = re.compile(
+    r"([?&](?:password|sslpassword|secret|(?:access[-_]?)?token|(?:api[-_]?)?key)=)[^&#]*", re.IGNORECASE
+)
 
 
 class Leaf(NamedTuple):
@@ -48,6 +50,22 @@ def mask_text(text: str) -> str:
     return masked.replace(netloc, f"{user}:{MASK}@{host}", 1) if at and colon else masked
 
 
+def server_of(url: str) -> str:
+    """Scheme, host and port of an HTTP URL. No more may be shown: providers put keys into the user, the path or the query.
+
+    Empty when it is no such URL.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return ""
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return ""
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}{'' if port is None else f':{port}'}"
+
+
 def leaves(settings: Settings, flags: Mapping[str, Any]) -> Iterator[Leaf]:
     """Every setting in the order of the tree. `flags` are those given on the command line, by setting."""
     environment = {name.upper() for name in os.environ}
@@ -74,6 +92,8 @@ def _printable(path: str, value: Any) -> Any:
     if isinstance(value, SecretStr):
         secret = value.get_secret_value()
         return mask_text(secret) if path == "database.url" else (MASK if secret else "")
+    if path == "producer.rpc_url":
+        return value and (server_of(value) or MASK)
     if isinstance(value, str):
         return mask_text(value) if "://" in value else value
     if isinstance(value, tuple):

@@ -221,6 +221,7 @@ class LedgerProducer:
 
 def run(settings: Settings, stop: threading.Event | None = None) -> None:
     """Run the producer until its source ends, `stop` is set or SIGTERM or SIGINT comes."""
+    sources.check(settings)
     stop = stop or threading.Event()
     if threading.current_thread() is threading.main_thread():
         for name in (signal.SIGTERM, signal.SIGINT):

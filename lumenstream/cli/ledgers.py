@@ -46,9 +46,10 @@ def _ledger_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (errors.LedgerDecodeError, errors.LedgerContentError, errors.LedgerFileError) as error:
-        raise IntegrityError(
-            f"{path}: {error}", hint="the file is damaged, or of a protocol this decoder does not know"
-        ) from error
+        text = str(error) if isinstance(error, errors.LedgerFileError) else f"{path}: {error}"  # the former names the file
+        raise IntegrityError(text, hint="the file is damaged, or of a protocol this decoder does not know") from error
+    except PermissionError as error:
+        raise ConfigurationError(f"{error.filename}: {error.strerror}", hint="may this user read it?") from error
 
 
 def _raw_ledgers(path: Path, index: int | None) -> Iterator[bytes]:

@@ -40,7 +40,8 @@ def expected(path: Path) -> Expected:
         try:
             sequences.update(read_header(data).sequence for data in read_ledgers(file))
         except (LedgerDecodeError, LedgerFileError) as error:
-            raise IntegrityError(f"{file}: {error}", hint="remove what is not a ledger from the folder") from error
+            text = str(error) if isinstance(error, LedgerFileError) else f"{file}: {error}"  # the former names the file
+            raise IntegrityError(text, hint="remove what is not a ledger from the folder") from error
     if not sequences:
         raise ConfigurationError(f"no ledger in {path}", hint="--ledgers takes a ledger file or a folder of them")
     return Expected(len(sequences), max(sequences))

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from lumenstream.errors import ConfigurationError
 from lumenstream.settings import Settings
-from producers.sources.files import FilesSource
+from producers.sources.files import FilesSource, checked_path
 from producers.sources.port import LedgerSource, SourceLedger, Wait
-from producers.sources.rpc import RpcSource
+from producers.sources.rpc import RpcSource, checked_server
 from producers.sources.sandbox import SandboxSource
 from sandbox import SandboxSettings
 
-__all__ = ["FilesSource", "LedgerSource", "RpcSource", "SandboxSource", "SourceLedger", "Wait", "create"]
+__all__ = ["FilesSource", "LedgerSource", "RpcSource", "SandboxSource", "SourceLedger", "Wait", "check", "create"]
+
+
+def check(settings: Settings) -> None:
+    """ConfigurationError when the settings lack what their source needs: before any server is waited for."""
+    match settings.producer.source:
+        case "files":
+            checked_path(settings.producer.path)
+        case "rpc":
+            checked_server(settings.producer.rpc_url)
+        case "sandbox":
+            pass
+        case _:
+            assert_never(settings.producer.source)
 
 
 def create(settings: Settings, wait: Wait, *, paced: bool = True) -> LedgerSource:
@@ -23,9 +35,7 @@ def create(settings: Settings, wait: Wait, *, paced: bool = True) -> LedgerSourc
     producer, passphrase = settings.producer, settings.network.resolved_passphrase()
     match producer.source:
         case "files":
-            if producer.path is None:
-                raise ConfigurationError("source files needs a path", hint="set --path or LUMENSTREAM_PRODUCER__PATH")
-            return FilesSource(producer.path)
+            return FilesSource(checked_path(producer.path))
         case "rpc":
             return RpcSource(producer.rpc_url, passphrase, wait, page=producer.rpc_page, poll_seconds=producer.poll_seconds)
         case "sandbox":

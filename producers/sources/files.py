@@ -35,9 +35,7 @@ class FilesSource:
     """ConfigurationError without any ledger; IntegrityError for a file that cannot be read or two ledgers of one sequence."""
 
     def __init__(self, path: Path) -> None:
-        if not path.exists():
-            raise ConfigurationError(f"ledger path {path} does not exist", hint="set LUMENSTREAM_PRODUCER__PATH")
-        self._entries = _index(path)
+        self._entries = _index(checked_path(path))
         self._open: tuple[Path, Iterator[bytes], int] | None = None
         if not self._entries:
             raise ConfigurationError(f"no ledger in {path}", hint="set LUMENSTREAM_PRODUCER__PATH to ledger files")
@@ -70,6 +68,15 @@ class FilesSource:
         self._open = None
 
 
+def checked_path(path: Path | None) -> Path:
+    """ConfigurationError unless a path is set and there."""
+    if path is None:
+        raise ConfigurationError("source files needs a path", hint="set --path or LUMENSTREAM_PRODUCER__PATH")
+    if not path.exists():
+        raise ConfigurationError(f"ledger path {path} does not exist", hint="set --path or LUMENSTREAM_PRODUCER__PATH")
+    return path
+
+
 def _index(path: Path) -> list[_Entry]:
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if _may_hold_ledgers(file))
     found: dict[int, _Entry] = {}
@@ -84,8 +91,11 @@ def _index(path: Path) -> list[_Entry]:
                         f"ledger {entry.sequence} is in {known.path} and in {file} with different bytes",
                         hint="keep ledgers of one network and one history in the folder",
                     )
-        except (LedgerFileError, LedgerDecodeError, OSError) as error:
-            raise IntegrityError(f"{file}, ledger {position}: {error}", hint="remove the file or fetch it again") from error
+        except LedgerFileError as error:  # it names the file
+            raise IntegrityError(f"{error} (ledger {position} of the file)", hint="remove the file or fetch it again") from error
+        except (LedgerDecodeError, OSError) as error:
+            text = error.strerror if isinstance(error, OSError) else error
+            raise IntegrityError(f"{file}, ledger {position}: {text}", hint="remove the file or fetch it again") from error
     return sorted(found.values())
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import httpx
 
-from lumenstream import metrics
+from lumenstream import masking, metrics
 from lumenstream.errors import ConfigurationError, IntegrityError, UnreachableError
 from lumenstream.logs import get_logger
 from producers.sources.port import SourceLedger, Wait
@@ -54,8 +54,7 @@ class RpcSource:
         first: int | None = None,
         first_backoff_seconds: float = FIRST_BACKOFF_SECONDS,
     ) -> None:
-        if not url:
-            raise ConfigurationError("source rpc needs a URL", hint="set --rpc-url or LUMENSTREAM_PRODUCER__RPC_URL")
+        self._server = checked_server(url)  # what messages show
         self._url = url
         self._passphrase = passphrase
         self._wait = wait
@@ -82,7 +81,7 @@ class RpcSource:
         while True:
             if sequence < oldest:
                 raise IntegrityError(
-                    f"{self._url} no longer has ledger {sequence}: the oldest it keeps is {oldest}",
+                    f"{self._server} no longer has ledger {sequence}: the oldest it keeps is {oldest}",
                     hint="fill the gap from ledger files or a data lake, or use a server that keeps more",
                 )
             if sequence > latest:
@@ -102,7 +101,7 @@ class RpcSource:
                     sequence, sequence - 1 if follows else None, self._data(entry, sequence), self._place(sequence)
                 )
                 sequence, follows = sequence + 1, True
-            latest = max(latest, _sequence(answer.get("latestLedger", latest), self._url))
+            latest = max(latest, _sequence(answer.get("latestLedger", latest), self._server))
 
     def _page_from(self, sequence: int) -> dict[str, Any]:
         """A page of ledgers; an empty one when the window has moved past the sequence, which the server reports as an error."""
@@ -119,26 +118,26 @@ class RpcSource:
     def _data(self, entry: Any, expected: int) -> bytes:
         if not isinstance(entry, dict) or entry.get("sequence") != expected:
             found = entry.get("sequence") if isinstance(entry, dict) else entry
-            raise IntegrityError(f"{self._url} gave ledger {found!r} where {expected} was due")
+            raise IntegrityError(f"{self._server} gave ledger {found!r} where {expected} was due")
         try:
             return base64.b64decode(entry.get("metadataXdr") or "", validate=True)
         except (binascii.Error, TypeError, ValueError) as error:
             raise IntegrityError(f"{self._place(expected)}: metadataXdr is not base64: {error}") from error
 
     def _place(self, sequence: int) -> str:
-        return f"{self._url} ledger {sequence}"
+        return f"{self._server} ledger {sequence}"
 
     def _check_network(self) -> None:
         passphrase = self._call("getNetwork").get("passphrase")
         if passphrase != self._passphrase:
             raise IntegrityError(
-                f"{self._url} serves network {passphrase!r}, settings say {self._passphrase!r}",
+                f"{self._server} serves network {passphrase!r}, settings say {self._passphrase!r}",
                 hint="set LUMENSTREAM_NETWORK__NAME or another RPC URL",
             )
 
     def _window(self) -> tuple[int, int]:
         health = self._call("getHealth")
-        return _sequence(health.get("oldestLedger"), self._url), _sequence(health.get("latestLedger"), self._url)
+        return _sequence(health.get("oldestLedger"), self._server), _sequence(health.get("latestLedger"), self._server)
 
     def _call(self, method: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
         """The result of a call. Tries ten times with doubling pauses; UnreachableError after that."""
@@ -150,7 +149,7 @@ class RpcSource:
                 metrics.SOURCE_ERRORS.labels(failed.kind).inc()
                 if attempt == ATTEMPTS:
                     raise UnreachableError(
-                        f"{method} at {self._url} failed {ATTEMPTS} times, the last time with: {failed}",
+                        f"{method} at {self._server} failed {ATTEMPTS} times, the last time with: {failed}",
                         hint="is the RPC server up and LUMENSTREAM_PRODUCER__RPC_URL right?",
                     ) from failed
                 _log.warning("source call failed", method=method, error=str(failed), attempt=attempt, retry_seconds=pause)
@@ -182,7 +181,22 @@ class RpcSource:
         return result
 
 
-def _sequence(value: Any, url: str) -> int:
+def checked_server(url: str) -> str:
+    """The part of an RPC server's URL that may be shown. ConfigurationError, which never repeats it, for what is no URL."""
+    hint = "set --rpc-url or LUMENSTREAM_PRODUCER__RPC_URL"
+    if not url:
+        raise ConfigurationError("source rpc needs a URL", hint=hint)
+    server = masking.server_of(url)
+    try:
+        httpx.URL(url)
+    except httpx.InvalidURL:
+        server = ""
+    if not server:
+        raise ConfigurationError("the URL of source rpc is not of the form https://host/path", hint=hint)
+    return server
+
+
+def _sequence(value: Any, server: str) -> int:
     if not isinstance(value, int) or not 0 <= value <= _MAX_LEDGER_SEQUENCE:
-        raise IntegrityError(f"{url} gave {value!r} as a ledger sequence")
+        raise IntegrityError(f"{server} gave {value!r} as a ledger sequence")
     return value

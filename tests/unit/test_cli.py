@@ -121,6 +121,10 @@ def test_a_mistake_in_the_command_line_is_exit_code_2_with_a_suggestion(
         (("decode", "damaged.xdr"), ExitCode.INTEGRITY, "damaged.xdr"),
         (("decode", "--part", "damaged.xdr"), ExitCode.INTEGRITY, "not a part"),
         (("derive", "damaged.xdr", "--network", "moon"), ExitCode.CONFIGURATION, "no known passphrase"),
+        (("produce", "--source", "rpc"), ExitCode.CONFIGURATION, "needs a URL"),
+        (("produce", "--source", "rpc", "--rpc-url", "rpc.example/secret"), ExitCode.CONFIGURATION, "not of the form"),
+        (("produce", "--source", "files"), ExitCode.CONFIGURATION, "needs a path"),
+        (("produce", "--source", "files", "--path", "/nope"), ExitCode.CONFIGURATION, "/nope does not exist"),
         (("bench", "nothing"), ExitCode.CONFIGURATION, next(iter(BENCHMARKS))),
         (("demo", "--network", "pubnet"), ExitCode.CONFIGURATION, "--ledgers"),
         (("demo", "--ledgers", "nowhere"), ExitCode.CONFIGURATION, "nowhere does not exist"),
@@ -263,6 +267,27 @@ def test_an_unknown_section_is_refused_with_the_nearest(elsewhere: Path, where: 
     assert "LUMENSTREAM_KAFA__PARTITIONS" in error and "did you mean LUMENSTREAM_KAFKA__PARTITIONS?" in error
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://hunter2@rpc.example/", "https://rpc.example"),
+        ("https://rpc.example:8000/v1/hunter2", "https://rpc.example:8000"),
+        ("https://rpc.example/?api-key=hunter2", "https://rpc.example"),
+        ("http://[::1]:8000/hunter2", "http://[::1]:8000"),
+        ("hunter2", "********"),
+        ("https://u:hunter2/x@rpc.example", "********"),
+    ],
+)
+def test_an_rpc_url_is_shown_as_scheme_and_host(elsewhere: Path, url: str, shown: str) -> None:
+    tree = config(environment={"LUMENSTREAM_PRODUCER__RPC_URL": url})
+    assert tree["producer"]["rpc_url"]["value"] == shown
+
+
+def test_a_damaged_file_is_named_once(elsewhere: Path) -> None:
+    (elsewhere / "damaged.xdr").write_bytes(b"not a ledger at all")
+    assert run("decode", "damaged.xdr")[2].count("damaged.xdr") == 1
+
+
 def test_config_masks_every_secret(elsewhere: Path) -> None:
     secrets = {
         "LUMENSTREAM_DATABASE__URL": "postgresql://user:hunter2@host/db?sslpassword=hunter2",
@@ -273,7 +298,7 @@ def test_config_masks_every_secret(elsewhere: Path) -> None:
         code, out, _ = run(*arguments, environment=secrets)
         assert code == 0
         assert "hunter2" not in out
-        assert "user:********@host/db" in out and "rpc.example/path" in out
+        assert "user:********@host/db" in out and "https://rpc.example" in out and "rpc.example/" not in out
     words = {"LUMENSTREAM_DATABASE__URL": "host=h password='hunter2 x' dbname=d"}
     assert config(environment=words)["database"]["url"]["value"] == "host=h password=******** dbname=d"
 

@@ -114,7 +114,7 @@ def send(handler: BaseHTTPRequestHandler, status: int, body: str) -> None:
 
 def rpc(stub: RpcStub, **options: Any) -> RpcSource:
     return RpcSource(
-        stub.url,
+        options.pop("url", stub.url),
         NETWORK.network_passphrase,
         options.pop("wait", stop_at_once),
         page=5,
@@ -329,6 +329,30 @@ class TestRpc:
             source = rpc(stub)
             assert len(list(source.ledgers(None))) == LEDGERS
             source.close()
+
+    def test_messages_show_no_more_of_the_url_than_its_server(
+        self, chain: list[ClosedLedger], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Providers put their keys into the user, the path or the query."""
+        with RpcStub(chain, oldest=6, passphrase="Somewhere Else") as stub:
+            url = stub.url.replace("//", "//hunter2@") + "/hunter2?key=hunter2"
+            texts = []
+            source = rpc(stub, url=url)
+            with pytest.raises(IntegrityError) as refused:
+                list(source.ledgers(None))
+            texts.append(str(refused.value))
+            stub.passphrase = NETWORK.network_passphrase
+            with pytest.raises(IntegrityError) as gone:
+                list(source.ledgers(3))
+            texts += [str(gone.value), next(iter(source.ledgers(None))).place]
+            stub.failures += [lambda handler: send(handler, 500, "")] * 20
+            source.close()
+            source = rpc(stub, url=url, wait=keep_going)
+            with pytest.raises(UnreachableError) as silent:
+                list(source.ledgers(None))
+            texts += [str(silent.value), "".join(capsys.readouterr())]
+            source.close()
+        assert "127.0.0.1" in texts[0] and not [text for text in texts if "hunter2" in text]
 
     def test_needs_a_url(self) -> None:
         with pytest.raises(ConfigurationError, match="needs a URL"):
