@@ -22,12 +22,15 @@ OK = 200
 UNAVAILABLE = 503
 
 
-async def state(database: Database) -> tuple[int, dict[str, Any]]:
-    """Status and body of /health."""
+async def state(database: Database, network_id: str) -> tuple[int, dict[str, Any]]:
+    """Status and body of /health. `network_id`: hex, of the settings."""
     try:
         cursor = await health.cursor(database)
     except DATABASE_ERRORS as error:
         return UNAVAILABLE, _no_answer(error)
+    if cursor.network_id not in (None, network_id):
+        message = f"the database holds ledgers of network {cursor.network_id}, settings say {network_id}"
+        return UNAVAILABLE, {"status": "error", "error": message}
     body: dict[str, Any] = {"backend_latest_ledger": cursor.latest, "backend_oldest_ledger": cursor.oldest}
     if cursor.closed_at is not None:
         body["latest_ledger_closed_at"] = time_text(cursor.closed_at)

@@ -53,6 +53,7 @@ def run(settings: Settings) -> None:
     """
     with ground.connect(settings.database, application_name="lumenstream-api-start", autocommit=True) as connection:
         ground.check_schema(connection)
+        ground.check_network(connection, settings.network.network_id())
     listener = listen(settings.api.host, settings.api.port)
     _log.info("the API listens", host=settings.api.host, port=listener.getsockname()[1])
     config = uvicorn.Config(
@@ -81,6 +82,7 @@ def listen(host: str, port: int) -> socket.socket:
 def create_app(settings: Settings) -> FastAPI:
     """The application. Its database pool opens and closes with its lifespan."""
     database = Database(settings.database)
+    network_id = settings.network.network_id().hex()
     executor = Executor(graphql_schema(), settings, database)
     pages = Pages() if settings.api.query_page else None
 
@@ -108,7 +110,7 @@ def create_app(settings: Settings) -> FastAPI:
         return _not_found() if found is None else found
 
     async def get_health(_: Request) -> Response:
-        return json_response(*await health.state(database))
+        return json_response(*await health.state(database, network_id))
 
     async def get_ready(_: Request) -> Response:
         return json_response(*await health.readiness(database))

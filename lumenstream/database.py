@@ -15,7 +15,7 @@ from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
-from lumenstream.errors import SchemaVersionError, UnreachableError
+from lumenstream.errors import IntegrityError, SchemaVersionError, UnreachableError
 from lumenstream.settings import DatabaseSettings
 from schemas.version import SCHEMA_VERSION
 
@@ -40,6 +40,9 @@ class Cursor(StrEnum):
 
     LATEST = "latest_ingest_ledger"  # highest ledger fully committed
     OLDEST = "oldest_ingest_ledger"  # lowest ledger available
+
+
+NETWORK_ID: Final = "network_id"  # key of `ingest_store`: whose ledgers these are, hex; set by the sink with its first ledger
 
 
 def describe(conninfo: str) -> str:
@@ -137,6 +140,16 @@ def check_schema(conn: Connection) -> None:
     if found > SCHEMA_VERSION:
         raise SchemaVersionError(
             f"the database schema is at version {found}, this program knows {SCHEMA_VERSION}", hint="upgrade this program"
+        )
+
+
+def check_network(conn: Connection, network_id: bytes) -> None:
+    """IntegrityError when the database holds the ledgers of another network. One that holds none yet is anybody's."""
+    row = conn.execute("select value from ingest_store where key = %s", (NETWORK_ID,)).fetchone()
+    if row is not None and row[0] != network_id.hex():
+        raise IntegrityError(
+            f"the database holds ledgers of network {row[0]}, settings say {network_id.hex()}",
+            hint="a database belongs to one network: is LUMENSTREAM_DATABASE__URL or LUMENSTREAM_NETWORK__NAME wrong?",
         )
 
 

@@ -99,6 +99,7 @@ def _headers(message: Message, network_id: str) -> LedgerHeaders:
 def database_cursor(settings: Settings) -> int | None:
     """The highest ledger in the database; None when nothing was ever committed, or by `producer.use_database` there is none.
 
+    IntegrityError for a database of another network.
     UnreachableError when it does not answer: that says nothing about what is committed, so ask again.
     """
     if not settings.producer.use_database:
@@ -107,6 +108,7 @@ def database_cursor(settings: Settings) -> int | None:
         with database.connect(settings.database, application_name="lumenstream-produce", autocommit=True) as connection:
             if database.schema_version(connection) == 0:
                 return None
+            database.check_network(connection, settings.network.network_id())
             return database.get_cursor(connection, database.Cursor.LATEST) or None
     except psycopg.OperationalError as error:
         raise database.unreachable(settings.database.url.get_secret_value(), error) from error

@@ -30,7 +30,7 @@ from schemas.messages import Topic
 CURSOR: Final = "publisher_cursor"
 LATEST: Final = "latest_ingest_ledger"
 CHANNEL: Final = "lumenstream_ledger"
-LOCK_NAME: Final = "lumenstream-publisher-"
+LOCK_NAME: Final = "lumenstream-publisher"  # not of a network: a database belongs to one, and has its own lock space
 _FLUSH_SECONDS: Final = 30.0
 _RETRY_SECONDS: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
 
@@ -71,7 +71,8 @@ class Publisher:
         return Health(ok=not self._last_error, ready=self._leader and not self._last_error, details=details)
 
     def run(self) -> None:
-        """Publish until stopped. Servers that go away are waited for; FencedError when another publisher moved the cursor."""
+        """Publish until stopped. Servers that go away are waited for; FencedError when another publisher moved the cursor,
+        IntegrityError when the database is of another network."""
         failures = 0
         while not self._stop.is_set():
             try:
@@ -79,6 +80,7 @@ class Publisher:
                     self._settings.database, application_name="lumenstream-publisher", autocommit=True
                 ) as connection:
                     database.check_schema(connection)
+                    database.check_network(connection, self._settings.network.network_id())
                     self._wait_for_lock(connection)
                     connection.execute(f"LISTEN {CHANNEL}")
                     failures = 0
@@ -96,10 +98,9 @@ class Publisher:
         self._producer.flush(_FLUSH_SECONDS)
 
     def _wait_for_lock(self, connection: psycopg.Connection[Any]) -> None:
-        name = LOCK_NAME + self._settings.network.name
         waiting = False
         while not self._stop.is_set():
-            row = connection.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (name,)).fetchone()
+            row = connection.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (LOCK_NAME,)).fetchone()
             if row is not None and row[0]:
                 self._leader = True
                 return
@@ -110,6 +111,7 @@ class Publisher:
 
     def _publish_batch(self, connection: psycopg.Connection[Any]) -> bool:
         """Publish the next ledgers and move the cursor; False when there is nothing new."""
+        database.check_network(connection, self._settings.network.network_id())  # an empty one may have become another's
         cursor = self._read_cursor(connection)
         latest = database.get_cursor(connection, LATEST)
         bounds = {"cursor": cursor, "latest": latest, "limit": self._settings.publisher.batch_ledgers}
@@ -188,6 +190,7 @@ class Publisher:
         topic = self._settings.kafka.topic(Topic.STATE_CHANGES_REPLAY)
         with database.connect(self._settings.database, application_name="lumenstream-publisher", autocommit=True) as connection:
             database.check_schema(connection)
+            database.check_network(connection, self._settings.network.network_id())
             total = 0
             expected = connection.execute(_RANGE_OF_LEDGERS, {"first": first, "last": last}).fetchall()
             if not expected:

@@ -65,6 +65,7 @@ def run(settings: Settings, sequence: int, processors: Sequence[str] = ()) -> Re
 def _check_above_cursor(settings: Settings, sequence: int) -> None:
     with database.connect(settings.database, application_name="lumenstream-replay", autocommit=True) as connection:
         database.check_schema(connection)
+        database.check_network(connection, settings.network.network_id())
         cursor = database.get_cursor(connection, database.Cursor.LATEST)
     if sequence <= cursor:
         raise ConfigurationError(

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from api.database import Reader
-from lumenstream.database import Cursor
+from lumenstream.database import NETWORK_ID, Cursor
 
 
 class CursorRow(NamedTuple):
@@ -14,17 +14,19 @@ class CursorRow(NamedTuple):
 
     latest: int
     oldest: int
+    network_id: str | None
     closed_at: datetime | None
 
 
 async def cursor(database: Reader) -> CursorRow:
     statement = (
-        "SELECT c.latest, c.oldest, l.closed_at FROM (SELECT "
+        "SELECT c.latest, c.oldest, c.network_id, l.closed_at FROM (SELECT "
         "coalesce(max(value::bigint) FILTER (WHERE key = %(latest)s), 0) AS latest, "
-        "coalesce(max(value::bigint) FILTER (WHERE key = %(oldest)s), 0) AS oldest "
-        "FROM ingest_store WHERE key IN (%(latest)s, %(oldest)s)) c LEFT JOIN ledgers l ON l.sequence = c.latest"
+        "coalesce(max(value::bigint) FILTER (WHERE key = %(oldest)s), 0) AS oldest, "
+        "max(value) FILTER (WHERE key = %(network)s) AS network_id "
+        "FROM ingest_store WHERE key IN (%(latest)s, %(oldest)s, %(network)s)) c LEFT JOIN ledgers l ON l.sequence = c.latest"
     )
-    values = {"latest": Cursor.LATEST.value, "oldest": Cursor.OLDEST.value}
+    values = {"latest": Cursor.LATEST.value, "oldest": Cursor.OLDEST.value, "network": NETWORK_ID}
     return (await database.fetch("cursor", statement, values, CursorRow._make))[0]
 
 

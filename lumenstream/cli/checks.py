@@ -149,6 +149,7 @@ def _database(settings: Settings) -> Iterator[Result]:
             case _:
                 yield Result(Level.OK, "timescaledb", "community edition")
         database.check_schema(connection)
+        database.check_network(connection, settings.network.network_id())
         yield Result(Level.OK, "schema", f"version {database.schema_version(connection)}")
 
 

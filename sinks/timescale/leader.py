@@ -11,28 +11,30 @@ from typing import Final
 
 import psycopg
 
-from lumenstream.database import Connection, advisory_key, connect
+from lumenstream.database import Connection, advisory_key, check_network, check_schema, connect
 from lumenstream.errors import FencedError
 from lumenstream.logs import get_logger
 from lumenstream.metrics import SINK_IS_LEADER
 from lumenstream.settings import Settings
 
-LOCK_PREFIX: Final = "lumenstream-sink-"
+LOCK_NAME: Final = "lumenstream-sink"  # not of a network: a database belongs to one, and has its own lock space
 
 _log = get_logger("sink.leader")
 
 
 class Leadership:
-    """The writer's lock of one network."""
+    """The writer's lock of a database."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._key = advisory_key(LOCK_PREFIX + settings.network.name)
+        self._network_id = settings.network.network_id()
+        self._key = advisory_key(LOCK_NAME)
         self._connection: Connection | None = None
         self._former_pid: int | None = None
 
     def acquire(self, stop: threading.Event) -> bool:
-        """Wait for the lock; False when stopped. FencedError when we had it before and somebody else has it now.
+        """Wait for the lock; False when stopped. FencedError when we had it before and somebody else has it now,
+        SchemaVersionError, IntegrityError when the database is of another network.
 
         UnreachableError or psycopg errors when the database does not answer: call again.
         """
@@ -40,9 +42,11 @@ class Leadership:
         connection = self._connection = connect(
             self._settings.database, application_name="lumenstream-sink-lock", autocommit=True
         )
+        check_schema(connection)
         said = False
         while not stop.is_set():
             row = connection.execute("select pg_try_advisory_lock(%s)", (self._key,)).fetchone()
+            check_network(connection, self._network_id)
             if row is not None and row[0]:
                 self._former_pid = connection.info.backend_pid
                 SINK_IS_LEADER.set(1)

@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 
 from lumenstream.crashpoint import crashpoint
-from lumenstream.database import Connection, Cursor, compare_and_swap_cursor, get_cursor
+from lumenstream.database import NETWORK_ID, Connection, Cursor, compare_and_swap_cursor, get_cursor
 from lumenstream.errors import FencedError, IntegrityError
 from sinks.timescale import balances, entries, sep41, sep41_state
 from sinks.timescale.binary import COPY_HEADER, COPY_TRAILER, register
@@ -136,13 +136,14 @@ class Writer:
 
     def _finish(self, ledgers: Sequence[LedgerRows], offsets: Mapping[int, int]) -> None:
         connection = self._connection
+        network_id = ledgers[0].ledger.parts[PARTICIPANTS].headers.network_id
         for rows in ledgers:
             insert_ledger(connection, rows)
         if offsets:
             connection.execute(_UPSERT_OFFSETS, (self._topic, list(offsets), list(offsets.values())))
         connection.execute(
-            "insert into ingest_store (key, value) values (%s, %s) on conflict do nothing",
-            (Cursor.OLDEST, str(ledgers[0].header.sequence)),
+            "insert into ingest_store (key, value) values (%s, %s), (%s, %s) on conflict do nothing",
+            (Cursor.OLDEST, str(ledgers[0].header.sequence), NETWORK_ID, network_id),
         )
         connection.execute("select pg_notify(%s, %s)", (NOTIFY_CHANNEL, str(ledgers[-1].header.sequence)))
 

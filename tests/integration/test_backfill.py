@@ -81,7 +81,7 @@ def whole_url(whole: tuple[str, Snapshot], admin_url: str) -> Iterator[str]:
 
 def cursors(url: str) -> dict[str, str]:
     with psycopg.connect(url) as connection:
-        return dict(connection.execute("select key, value from ingest_store").fetchall())
+        return dict(connection.execute("select key, value from ingest_store where key <> 'network_id'").fetchall())
 
 
 def execute(url: str, *statements: str) -> None:

@@ -100,7 +100,7 @@ def check_ledgers(run: Run) -> None:
     ledgers = run.rows("select sequence, previous_sequence, encode(hash, 'hex') from ledgers order by sequence")
     hashes = [line["ledger"]["hash"] for line in run.golden]
     assert ledgers == list(zip(SEQUENCES, (None, *SEQUENCES[:-1]), hashes, strict=True))
-    cursors: dict[str, int] = dict(run.rows("select key, value::int from ingest_store"))
+    cursors: dict[str, int] = dict(run.rows("select key, value::int from ingest_store where key <> 'network_id'"))
     assert cursors == {
         "latest_ingest_ledger": SEQUENCES[-1],
         "oldest_ingest_ledger": SEQUENCES[0],

@@ -21,6 +21,7 @@ from sinks.timescale.tables import LedgerEncoder, LedgerRows
 from sinks.timescale.writer import Writer, check_chain, read_state
 from tests.integration.sink_world import (
     CLOSE_TIME,
+    NETWORK_ID,
     FakeLedger,
     account,
     contract,
@@ -97,6 +98,7 @@ def test_every_row_is_what_the_parts_say(database_url: str) -> None:
         assert dict(conn.execute("select key, value from ingest_store").fetchall()) == {
             "latest_ingest_ledger": "505",
             "oldest_ingest_ledger": "500",
+            "network_id": NETWORK_ID,
         }
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import psycopg
 
 from lumenstream import metrics
-from lumenstream.database import Connection, check_schema, connect, error_class, is_permanent
+from lumenstream.database import Connection, check_network, check_schema, connect, error_class, is_permanent
 from lumenstream.errors import IntegrityError, UnreachableError
 from lumenstream.logs import get_logger
 from lumenstream.roleserver import Health, RoleServer
@@ -176,6 +176,7 @@ class _BackfillSink:
             connection = connect(self._settings.database, application_name="lumenstream-backfill-sink")
             connection.prepare_threshold = None  # a generic plan would look into every chunk
             check_schema(connection)
+            check_network(connection, self._settings.network.network_id())
             connection.rollback()
             self._connection = connection
             self._writer = RangeWriter(connection, self._settings.network.name, self._settings.kafka.backfill_range_size)
