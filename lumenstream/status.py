@@ -95,7 +95,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseStatus:
-    """What the database says. `error` is empty when it answered."""
+    """What the database says. `error` is empty when all is well; `answered` is false when the database could not be asked."""
 
     cursor: int = 0
     published: int = 0
@@ -105,6 +105,7 @@ class DatabaseStatus:
     edition: str = ""
     required_processors: tuple[str, ...] = ()
     error: str = ""
+    answered: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,4 +293,4 @@ def database_status(settings: DatabaseSettings) -> DatabaseStatus:
                 required_processors=tuple(str(name) for (name,) in names),
             )
     except (LumenstreamError, psycopg.Error) as error:
-        return DatabaseStatus(error=str(error).strip().partition("\n")[0])
+        return DatabaseStatus(error=str(error).strip().partition("\n")[0], answered=False)

@@ -9,7 +9,7 @@ import orjson
 import typer
 
 from lumenstream.cli.options import PANEL_LOOK, PANEL_PIPELINE, command, flags_of, settings_of
-from lumenstream.errors import ExitCode
+from lumenstream.errors import ExitCode, UnreachableError
 
 _JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs")]
 
@@ -51,6 +51,8 @@ def status(
 ) -> None:
     """How far every stage is: from the database, and from /metrics of the roles on this machine.
 
+    The exit code is 3 when the database does not answer.
+
     Example: lumenstream status --watch
     """
     from lumenstream import panel
@@ -66,6 +68,8 @@ def status(
         typer.echo(orjson.dumps(snapshot.to_json(), option=orjson.OPT_INDENT_2))
     else:
         panel.show(snapshot, title="lumenstream")
+    if snapshot.database and not snapshot.database.answered:
+        raise UnreachableError(snapshot.database.error, hint="is it running, and is LUMENSTREAM_DATABASE__URL right?")
 
 
 def doctor(ctx: typer.Context, as_json: _JsonOption = False) -> None:

@@ -210,7 +210,9 @@ def up(
         process__workers=workers,
     )
     from lumenstream.demo import single_host
+    from producers import sources
 
+    sources.check(settings)
     single_host.run(settings, log_dir, plain=plain)
 
 

@@ -341,6 +341,16 @@ def test_a_part_is_shown_with_names_and_addresses(elsewhere: Path) -> None:
     assert json.loads(out) == {"transactions_accounts": [{"tx_to_id": 4096, "account_id": strkey.encode(address)}]}
 
 
+def test_status_without_a_database_is_exit_code_3_and_still_shows_the_rest(elsewhere: Path) -> None:
+    arguments = ("status", "--database-url", f"postgresql://u:secret@{NOWHERE}/x")
+    code, out, error = run(*arguments, "--json")
+    assert code == ExitCode.UNREACHABLE
+    assert json.loads(out)["database"]["answered"] is False
+    assert "does not answer" in error and "secret" not in out + error
+    code, out, error = run(*arguments)
+    assert code == ExitCode.UNREACHABLE and "producer" in out + error
+
+
 def test_doctor_says_what_fails_and_how_to_mend_it(elsewhere: Path) -> None:
     arguments = ("--database-url", f"postgresql://u:secret@{NOWHERE}/x", "--kafka-bootstrap", NOWHERE)
     code, out, _ = run("doctor", *arguments, "--json", environment={"LUMENSTREAM_KAFKA__REQUEST_TIMEOUT_SECONDS": "1"})
