@@ -119,7 +119,6 @@ class ProducerSettings(_Section):
     max_queued_bytes: int = Field(256 << 20, ge=1 << 20, description="back-pressure: bytes waiting for delivery")
     max_ahead_ledgers: int = Field(0, ge=0, description="stop this many ledgers past the database cursor; 0: no limit")
     use_database: bool = Field(True, description="false: a producer of topics alone, which never asks for the database cursor")
-    use_database: bool = Field(True, description="false: a producer of topics alone, which never asks for the database cursor")
     http_port: int = Field(8011, ge=0, le=65535, description="/health, /ready, /metrics; 0: a free port")
 
 
