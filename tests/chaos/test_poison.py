@@ -136,7 +136,7 @@ def test_what_replay_refuses(pipeline: Pipeline, source: Source) -> None:
     code, _, error = replay(pipeline, "--ledger", str(first.sequence))
     assert code == ExitCode.CONFIGURATION
     assert f"the cursor stands at {first.sequence}" in error
-    assert "backfill job" in error
+    assert "lumenstream replay --from" in error
 
     code, _, error = replay(pipeline, "--ledger", str(source.last))
     assert code == ExitCode.INTEGRITY
