@@ -1,7 +1,7 @@
 """Kafka for every role: client configuration from settings, topics, watermarks, and single messages read by offset.
 
 Data flow: settings in, confluent-kafka configurations and typed answers out. The Faust worker, which has its own client, takes
-its topics and its first offsets from here. Tansu, the broker of the demo, knows fewer topic settings; that is one log line.
+its topics and its first offsets from here. A broker that refuses our topic settings, or does not know one, is one warning.
 """
 
 from __future__ import annotations
@@ -156,10 +156,11 @@ def ensure_topics(settings: KafkaSettings) -> None:
     counts = partition_counts(settings)
     _check_counts(settings, names, counts)
     missing = [name for name in names if name not in counts]
+    bare: frozenset[str] = frozenset()
     if missing:
-        _create(settings, missing)
+        bare = _create(settings, missing)
         _wait_for_topics(settings, names)
-    _check_configs(settings, [name for name in names if name in counts])
+    _check_configs(settings, [name for name in names if name not in bare])
 
 
 def _check_counts(settings: KafkaSettings, names: list[str], counts: Mapping[str, int]) -> None:
@@ -172,14 +173,21 @@ def _check_counts(settings: KafkaSettings, names: list[str], counts: Mapping[str
         )
 
 
-def _create(settings: KafkaSettings, names: list[str]) -> None:
-    refused = _try_create(settings, names, topic_config(settings))
-    if refused:
-        _log.info("the broker does not take all topic settings", topics=len(refused), settings=sorted(topic_config(settings)))
-        refused = _try_create(settings, list(refused), {})
+def _create(settings: KafkaSettings, names: list[str]) -> frozenset[str]:
+    """Create topics. Returns those that the broker took only without our settings, which has been logged."""
+    bare = refused = _try_create(settings, names, topic_config(settings))
+    if bare:
+        _log.warning(
+            "topics were created without settings that the broker refuses: retention and the largest message are its own",
+            topics=sorted(bare),
+            settings=topic_config(settings),
+            reason=reason(next(iter(bare.values()))),
+        )
+        refused = _try_create(settings, list(bare), {})
     if refused:
         name, error = next(iter(refused.items()))
         raise ConfigurationError(f"topic {name} cannot be created: {reason(error)}", hint="may this user create topics here?")
+    return frozenset(bare)
 
 
 def _try_create(settings: KafkaSettings, names: list[str], config: dict[str, str]) -> dict[str, KafkaException]:
@@ -217,7 +225,7 @@ def _wait_for_topics(settings: KafkaSettings, names: list[str]) -> None:
 
 
 def _check_configs(settings: KafkaSettings, names: list[str]) -> None:
-    """Compare what the broker tells about existing topics with what we would have set; differences are logged."""
+    """Compare what the broker tells about topics, old and new, with what we set; what differs or is unknown is one warning."""
     if not names:
         return
     client, wanted = admin(settings), topic_config(settings)
@@ -226,13 +234,16 @@ def _check_configs(settings: KafkaSettings, names: list[str]) -> None:
         futures = client.describe_configs(resources, request_timeout=settings.request_timeout_seconds)
         found = {resource.name: future.result(settings.request_timeout_seconds + 1) for resource, future in futures.items()}
     except (KafkaException, TimeoutError) as error:
-        _log.info("the broker does not tell topic settings", error=str(error))
+        _log.warning("the broker does not tell topic settings", error=str(error))
         return
-    for name, entries in found.items():
-        values = {key: entries[key].value for key in wanted if key in entries}
-        differences = {key: value for key, value in values.items() if value != wanted[key]}
-        if differences:
-            _log.warning("topic settings differ", topic=name, found=differences, wanted={key: wanted[key] for key in differences})
+    values = {name: {key: entries[key].value if key in entries else None for key in wanted} for name, entries in found.items()}
+    differences = {
+        name: wrong
+        for name, told in values.items()
+        if (wrong := {key: text for key, text in told.items() if text != wanted[key]})
+    }
+    if differences:
+        _log.warning("topic settings are not those wanted, or the broker does not know them", found=differences, wanted=wanted)
 
 
 class TopicReader:
