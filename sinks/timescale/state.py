@@ -37,7 +37,10 @@ class SinkState:
         self._since_summary: Counter[str] = Counter()
 
     def health(self) -> Health:
-        """Not ok: a server is away, the next ledger failed in a processor, or it has waited too long for a part."""
+        """Ready: the leader with its servers; a standby is not.
+
+        Not ok: a server is away, the next ledger failed in a processor, or it has waited too long for a part.
+        """
         waiting, now = self.waiting, time.time()
         details: dict[str, Any] = {"role": "sink", "phase": self.phase, "cursor": self.cursor, "buffered_ledgers": self.buffered}
         problems = [f"{server}: {text}" for server, text in self.trouble.items()]
@@ -47,6 +50,7 @@ class SinkState:
                 "ledger": waiting.sequence,
                 "missing": list(waiting.missing),
                 "failures": dict(waiting.failures),
+                "outdated": dict(waiting.outdated),
                 "since": datetime.fromtimestamp(waiting.since, UTC).isoformat(),
                 "seconds": round(seconds, 3),
             }
@@ -55,7 +59,7 @@ class SinkState:
                 problems.append(f"{_what(waiting, self.cursor)} for {seconds:.0f} s")
         if problems:
             details["problems"] = problems
-        return Health(ok=not problems, ready=self.phase in ("leader", "standby") and not self.trouble, details=details)
+        return Health(ok=not problems, ready=self.phase == "leader" and not self.trouble, details=details)
 
     def troubled(self, server: str, text: str) -> None:
         """A server is away; logged when that is news."""
@@ -126,4 +130,6 @@ class SinkState:
 def _what(waiting: Waiting, cursor: int) -> str:
     if waiting.sequence is None:
         return f"nothing has come of the ledger after {cursor}" if cursor else "no ledger that starts a stream has come"
-    return f"ledger {waiting.sequence} waits for {', '.join(waiting.missing)}"
+    outdated = ", ".join(f"{name} came in version {version}" for name, version in waiting.outdated.items())
+    lacks = f"ledger {waiting.sequence} waits for {', '.join(waiting.missing)}"
+    return f"{lacks} ({outdated}, which is too low)" if outdated else lacks

@@ -34,9 +34,12 @@ def start_two_sinks(pipeline: Pipeline) -> str:
     for name in SINKS:
         pipeline.spawn(name)
     pipeline.spawn("worker")
-    pipeline.wait_ready(*SINKS)
+    pipeline.wait(lambda: all(pipeline.roles[name].answers("/health") for name in SINKS), TURN_SECONDS, "two healthy sinks")
     pipeline.wait(lambda: len(leaders(pipeline)) == 1, TURN_SECONDS, "one leading sink")
-    return leaders(pipeline)[0]
+    leader = leaders(pipeline)[0]
+    pipeline.wait_ready(leader)
+    assert not any(pipeline.roles[name].answers("/ready") for name in SINKS if name != leader)
+    return leader
 
 
 def test_one_of_two_workers_is_killed(
