@@ -89,6 +89,7 @@ def verify(
 
 
 def run_job(settings: Settings, request: Request, workers: int, sinks: int, log_dir: Path | None, as_json: bool) -> None:
+    """Plan, start helpers, run, report."""
     from lumenstream.cli.jobdisplay import Display
     from lumenstream.cli.jobhelpers import Helpers
     from lumenstream.demo.interrupts import stop_on_signals
@@ -106,10 +107,11 @@ def run_job(settings: Settings, request: Request, workers: int, sinks: int, log_
         logs = log_dir or Path(tempfile.mkdtemp(prefix="lumenstream-backfill-"))
         with Helpers(settings, logs, workers, sinks) as helpers, Display(job.name, ledgers) as display:
             summary = job.run(display.show, helpers.check)
-    _report(summary, as_json, logs if workers or sinks else None)
+    report(summary, as_json, logs if workers or sinks else None)
 
 
-def _report(summary: Summary, as_json: bool, logs: Path | None) -> None:
+def report(summary: Summary, as_json: bool, logs: Path | None) -> None:
+    """Say how a job ended. LumenstreamError when not all of it was done."""
     rate = summary.done_ledgers / summary.seconds if summary.seconds else 0.0
     document = {
         "job": summary.job,

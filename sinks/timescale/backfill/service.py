@@ -47,6 +47,7 @@ class _BackfillSink:
         self._trouble = ""
         self._ready = False
         self._written_ranges = 0
+        self._connections: tuple[Connection, ...] = ()
         self._connection: Connection | None = None
         self._writer: RangeWriter | None = None
         self._ranges = Ranges(settings.network.network_id().hex(), self._look_up)
@@ -178,14 +179,16 @@ class _BackfillSink:
             check_schema(connection)
             check_network(connection, self._settings.network.network_id())
             connection.rollback()
-            self._connection = connection
-            self._writer = RangeWriter(connection, self._settings.network.name, self._settings.kafka.backfill_range_size)
+            parents = connect(self._settings.database, application_name="lumenstream-backfill-sink", autocommit=True)
+            self._connections = (connection, parents)
+            network, range_size = self._settings.network.name, self._settings.kafka.backfill_range_size
+            self._connection, self._writer = connection, RangeWriter(connection, parents, network, range_size)
         return self._writer
 
     def _drop(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = self._writer = None
+        for connection in self._connections:
+            connection.close()
+        self._connections, self._connection, self._writer = (), None, None
 
     def _health(self) -> Health:
         open_ranges = {f"{key.job} {key.first}": self._ranges.missing(key) for key in self._ranges.open_keys()}

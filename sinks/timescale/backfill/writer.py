@@ -69,15 +69,21 @@ class _Extent(NamedTuple):
 
 
 class RangeWriter:
-    """Writes through one connection, which belongs to it alone."""
+    """Writes through two connections, which belong to it alone.
 
-    def __init__(self, connection: Connection, network: str, range_size: int) -> None:
+    Assets and contracts go through `parents`, which is in autocommit mode: the live sink writes them too, and must not wait
+    for the transaction of a range. They are true whatever becomes of the range.
+    """
+
+    def __init__(self, connection: Connection, parents: Connection, network: str, range_size: int) -> None:
         self._connection = connection
+        self._parents = parents
         self._network = network
         self._range_size = range_size
         self._before = ""  # hash of the ledger before the range, empty where the database does not have it
         self._encoder = LedgerEncoder()
         register(connection)
+        register(parents)
 
     def write(self, found: OpenRange, *, thorough: bool = False) -> Mapping[str, int] | None:
         """Write a whole range. Returns rows by table; None when it has ended meanwhile, and nothing was written.
@@ -168,7 +174,7 @@ class RangeWriter:
     def _insert(self, ledgers: Sequence[Gathered], tables: Sequence[str], parts: frozenset[str]) -> dict[str, int]:
         """Parents, history and `ledgers` rows, some ledgers at a time."""
         totals: dict[str, int] = {}
-        tokens = Tokens(self._connection, self._encoder)
+        tokens = Tokens(self._parents, self._encoder)
         with_ledgers = "transactions" in tables
         sequence, digest = ledgers[0].sequence - 1, self._before
         if with_ledgers:
@@ -180,7 +186,7 @@ class RangeWriter:
             rows = [self._encoder.encode(ledger, [ledger.parts[name].value for name in sorted(parts)]) for ledger in chunk]
             check_chain(rows, sequence, digest)
             sequence, digest = rows[-1].header.sequence, rows[-1].header.hash.hex()
-            written = balances.insert_parents(self._connection, rows)
+            written = balances.insert_parents(self._parents, rows)
             rows = tokens.extend(rows)
             written |= copy_history(self._connection, rows, tables)
             if with_ledgers:
