@@ -7,7 +7,7 @@ a writer that does not know yet that it lost its session.
 from __future__ import annotations
 
 import threading
-from typing import Final
+from typing import Final, NamedTuple
 
 import psycopg
 
@@ -20,6 +20,13 @@ from lumenstream.settings import Settings
 LOCK_NAME: Final = "lumenstream-sink"  # not of a network: a database belongs to one, and has its own lock space
 
 _log = get_logger("sink.leader")
+
+
+class Required(NamedTuple):
+    """Table `processors`: by name the first ledger whose part is required, and the lowest version of the part."""
+
+    first: dict[str, int]
+    versions: dict[str, int]
 
 
 class Leadership:
@@ -59,11 +66,12 @@ class Leadership:
             stop.wait(self._settings.sink.standby_poll_seconds)
         return False
 
-    def probe(self) -> dict[str, int]:
-        """Prove that the lock's session lives. Its answer is what is required: processor and first ledger, fresh every time."""
+    def probe(self) -> Required:
+        """Prove that the lock's session lives. Its answer is what is required, fresh every time."""
         if self._connection is None:
             raise psycopg.OperationalError("the lock's connection is gone")
-        return dict(self._connection.execute("select name, required_from from processors order by name").fetchall())
+        rows = self._connection.execute("select name, required_from, version from processors order by name").fetchall()
+        return Required({name: first for name, first, _ in rows}, {name: version for name, _, version in rows})
 
     def release(self) -> None:
         """Give the lock back, for a standby to take."""

@@ -74,6 +74,7 @@ class Waiting:
     missing: tuple[str, ...]
     failures: Mapping[str, str]
     since: float
+    outdated: Mapping[str, int] = field(default_factory=dict)  # missing processor: the version that came, too low
 
 
 class Reorder:
@@ -84,6 +85,7 @@ class Reorder:
         *,
         network_id: str,
         required: Mapping[str, int],
+        versions: Mapping[str, int],
         cursor: int,
         cursor_hash: str,
         window_ledgers: int,
@@ -93,6 +95,7 @@ class Reorder:
         self.cursor = cursor
         self.cursor_hash = cursor_hash  # empty: not known
         self.required = dict(required)
+        self.versions = dict(versions)  # processor: lowest version of a part that counts
         self.rewinds: dict[int, tuple[int, int]] = {}  # partition: first offset given back, lowest ledger given back
         self.bytes = 0
         self._network_id = network_id
@@ -194,7 +197,8 @@ class Reorder:
                 for name, arrival in ledger.failures.items()
                 if name in missing
             }
-            return Waiting(ledger.sequence, tuple(missing), failures, max(ledger.since, self._advanced_at))
+            outdated = {name: ledger.parts[name].headers.version for name in missing if name in ledger.parts}
+            return Waiting(ledger.sequence, tuple(missing), failures, max(ledger.since, self._advanced_at), outdated)
         if not self._ledgers and not self.rewinds:
             return None
         first_seen = min((ledger.since for ledger in self._ledgers.values()), default=self._advanced_at)
@@ -317,7 +321,12 @@ class Reorder:
         return None if sequence is None else self._ledgers[sequence]
 
     def _lacks(self, ledger: Gathered) -> Sequence[str]:
-        return [name for name in self.names_required(ledger.sequence) if name not in ledger.parts]
+        return [name for name in self.names_required(ledger.sequence) if not self._has(ledger, name)]
+
+    def _has(self, ledger: Gathered, name: str) -> bool:
+        """Whether a processor's part is here, of a version that counts: an old worker's part waits for its successor."""
+        part = ledger.parts.get(name)
+        return part is not None and part.headers.version >= self.versions.get(name, 0)
 
 
 def _where(part: Arrival) -> str:

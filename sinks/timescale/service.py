@@ -110,9 +110,11 @@ class _Sink:
             check_schema(connection)
             cursor, cursor_hash, offsets = read_state(connection, topic)
             self._state.cursor = cursor
+            required = self._leadership.probe()
             reorder = Reorder(
                 network_id=self._settings.network.network_id().hex(),
-                required=self._leadership.probe(),
+                required=required.first,
+                versions=required.versions,
                 cursor=cursor,
                 cursor_hash=cursor_hash,
                 window_ledgers=self._settings.sink.reorder_window_ledgers,
@@ -214,10 +216,10 @@ class _Term:
         """Prove the lead; False when what is required changed meanwhile, so that the batch has to be chosen again."""
         required = self._leadership.probe()
         self._proved_at = time.monotonic()
-        if required == reorder.required:
+        if required == (reorder.required, reorder.versions):
             return True
-        _log.info("required processors changed", required=required)
-        reorder.required = required
+        _log.info("required processors changed", required=required.first, versions=required.versions)
+        reorder.required, reorder.versions = required
         return False
 
     def _watch(self, consumer: PartsConsumer, reorder: Reorder) -> None:

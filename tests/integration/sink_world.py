@@ -111,7 +111,7 @@ class FakeLedger:
         values: dict[str, Any] = {
             "kind": PartKind.PART,
             "processor": processor,
-            "version": 1,
+            "version": PROCESSORS[processor].version,
             "schema": SCHEMA_VERSION,
             "sequence": self.sequence,
             "previous_sequence": self.previous,

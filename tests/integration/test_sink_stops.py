@@ -13,6 +13,7 @@ import pytest
 from lumenstream.embedded.processes import free_port
 from lumenstream.errors import FencedError, IntegrityError, LumenstreamError
 from schemas.messages import PartKind
+from schemas.processors import PROCESSORS
 from tests.integration.sink_world import (
     PARTITIONS,
     WAIT_S,
@@ -151,6 +152,23 @@ def test_a_new_processor_is_waited_for_from_its_ledger_on(world: World) -> None:
             assert world.cursor() == 103
             conn.execute("delete from processors where name = 'later'")
             wait_for(lambda: world.cursor() == 105)
+    assert running.error is None
+
+
+def test_a_raised_version_makes_parts_of_old_workers_missing(world: World) -> None:
+    chain, port = make_chain(6, 100, 3), free_port()
+    version = PROCESSORS["effects"].version
+    with psycopg.connect(world.database_url, autocommit=True) as conn:
+        with RunningSink(world.settings(http_port=port)) as running:
+            world.send(chain[:1])
+            wait_for(lambda: world.cursor() == 100)
+            conn.execute("update processors set version = %s where name = 'effects'", (version + 1,))
+            world.send(chain[1:])
+            wait_for(lambda: health(port)[1].get("waiting", {}).get("outdated") == {"effects": version})
+            assert world.cursor() == 100
+            world.send(chain[1:2], ["effects"], version=version + 1)
+            world.send(chain[2:], ["effects"], version=version + 2)
+            wait_for(lambda: world.cursor() == 102)
     assert running.error is None
 
 

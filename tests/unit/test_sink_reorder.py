@@ -21,6 +21,7 @@ def reorder(**other: Any) -> Reorder:
     values: dict[str, Any] = {
         "network_id": NETWORK,
         "required": REQUIRED,
+        "versions": {},
         "cursor": 0,
         "cursor_hash": "",
         "window_ledgers": 8,
@@ -66,6 +67,18 @@ def test_ledgers_come_out_in_chain_order_whatever_the_order_they_came_in() -> No
     assert window.complete(10) == []
     add_whole(window, [104])
     assert [ledger.sequence for ledger in window.complete(10)] == [104, 105]
+
+
+def test_a_part_of_a_lower_version_than_required_is_missing() -> None:
+    """Guards: an old worker's parts were committed after an upgrade had raised a processor's version."""
+    window = reorder(versions={"participants": 1, "accounts": 2})
+    add_whole(window, [100])
+    waiting = window.waiting()
+    assert window.complete(10) == []
+    assert waiting is not None and (waiting.missing, dict(waiting.outdated)) == (("accounts",), {"accounts": 1})
+    window.add(part(100, "accounts", offset=5, version=3))
+    assert window.waiting() is None
+    assert [found.headers.version for found in window.required_parts(window.complete(1)[0]).values()] == [1, 3]
 
 
 def test_a_ledger_waits_for_every_required_part_and_says_which() -> None:
