@@ -10,7 +10,7 @@ import gc
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Final
@@ -36,6 +36,7 @@ POLL_SECONDS: Final = 0.1
 OBSERVE_SECONDS: Final = 0.25
 PROVE_SECONDS: Final = 1.0  # the lead is proved before every commit, and this often without one
 SEARCH_AFTER_SECONDS: Final = 1.0  # silence after which paused partitions are read too
+IDLE_SECONDS: Final = 1.0  # silence of a topic that answers, after which servers count as well again
 LOST_AFTER_SECONDS: Final = 3.0  # silence after which parts that the broker deleted are given up
 BACK_OFF_FIRST_SECONDS: Final = 0.1
 BACK_OFF_MAX_SECONDS: Final = 5.0
@@ -127,10 +128,14 @@ class _Sink:
                     consumer.assign(offsets, count)
                     self._back_off = BACK_OFF_FIRST_SECONDS
                     _log.info("reading parts", topic=topic, partitions=count, cursor=cursor)
-                    term = _Term(self._settings, self._stop, self._state, self._leadership, self._encoder)
+                    term = _Term(self._settings, self._stop, self._state, self._leadership, self._encoder, self._settled)
                     term.serve(consumer, reorder, Writer(connection, topic))
             finally:
                 consumer.close()
+
+    def _settled(self) -> None:
+        """The term has proved itself. Not before: a full disk lets a sink lead, read, and fail at every commit."""
+        self._back_off = BACK_OFF_FIRST_SECONDS
 
     def _wait_for_topic(self, consumer: PartsConsumer) -> int:
         while not self._stop.is_set():
@@ -149,13 +154,20 @@ class _Term:
     """What the leader does while both servers answer."""
 
     def __init__(
-        self, settings: Settings, stop: threading.Event, state: SinkState, leadership: Leadership, encoder: LedgerEncoder
+        self,
+        settings: Settings,
+        stop: threading.Event,
+        state: SinkState,
+        leadership: Leadership,
+        encoder: LedgerEncoder,
+        settled: Callable[[], None],  # called after a commit, and while there is nothing to commit
     ) -> None:
         self._settings = settings.sink
         self._stop = stop
         self._state = state
         self._leadership = leadership
         self._encoder = encoder
+        self._settled = settled
         self._heard_at = time.monotonic()
         self._observed_at = 0.0
         self._proved_at = 0.0
@@ -210,6 +222,7 @@ class _Term:
         crashpoint("sink.after_commit")
         reorder.advance(done.last, done.last_hash, time.time())
         self._state.committed(done, ledgers, time.monotonic() - started)
+        self._settled()
         return True
 
     def _prove(self, reorder: Reorder) -> bool:
@@ -235,6 +248,8 @@ class _Term:
             self._state.troubled("kafka", consumer.trouble)
         else:
             self._state.well("kafka")
+            if now - self._heard_at > IDLE_SECONDS:
+                self._settled()
         waiting = self._state.waiting
         if waiting is not None and consumer.paused and now - self._heard_at > SEARCH_AFTER_SECONDS:
             _log.warning("the next ledger does not come: reading paused partitions too", ledger=waiting.sequence)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 import urllib.request
+from itertools import pairwise
 from typing import Any
 
 import psycopg
@@ -14,6 +15,7 @@ from lumenstream.embedded.processes import free_port
 from lumenstream.errors import FencedError, IntegrityError, LumenstreamError
 from schemas.messages import PartKind
 from schemas.processors import PROCESSORS
+from sinks.timescale.writer import Writer
 from tests.integration.sink_world import (
     PARTITIONS,
     WAIT_S,
@@ -153,6 +155,26 @@ def test_a_new_processor_is_waited_for_from_its_ledger_on(world: World) -> None:
             conn.execute("delete from processors where name = 'later'")
             wait_for(lambda: world.cursor() == 105)
     assert running.error is None
+
+
+def test_a_full_disk_is_waited_out_with_growing_pauses(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards: the back-off began anew with every term, so a sink with a full disk went round ten times a second."""
+    attempts: list[float] = []
+    commit = Writer.commit
+
+    def refuse(writer: Writer, *arguments: Any) -> Any:
+        attempts.append(time.monotonic())
+        if len(attempts) < 5:
+            raise psycopg.errors.DiskFull("no space left on device")
+        return commit(writer, *arguments)
+
+    monkeypatch.setattr(Writer, "commit", refuse)
+    world.send(make_chain(6, 100, 1))
+    with RunningSink(world.settings()) as running:
+        wait_for(lambda: world.cursor() == 100)
+    assert running.error is None
+    pauses = [after - before for before, after in pairwise(attempts)]
+    assert all(pause > at_least for pause, at_least in zip(pauses, (0.1, 0.2, 0.4, 0.8), strict=True)), pauses
 
 
 def test_a_raised_version_makes_parts_of_old_workers_missing(world: World) -> None:
