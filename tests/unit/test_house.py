@@ -8,6 +8,7 @@ import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,8 @@ from lumenstream import metrics, status
 from lumenstream.errors import ExitCode
 from lumenstream.masking import leaves
 from lumenstream.settings import Settings
+from schemas import families, strkey
+from schemas.parts import Part, encode
 from tests.servers import docker
 
 REPOSITORY = Path(__file__).parents[2]
@@ -90,6 +93,21 @@ def test_every_alert_has_a_place_in_the_runbook() -> None:
     runbook = (REPOSITORY / "docs/operations.md").read_text(encoding="utf-8")
     alerts = [where.removeprefix("alert ") for where, _ in expressions() if where.startswith("alert ")]
     assert [alert for alert in alerts if alert not in runbook] == []
+
+
+def test_a_lag_that_does_not_grow_wakes_nobody() -> None:
+    """The sandbox's close times begin at 2026-01-01 whenever it runs: against the clock alone the alert would never end."""
+    rule = dict(expressions())["alert BehindTheNetwork"]
+    assert " and max(delta(lumenstream_cursor_close_time_seconds[5m])) < " in rule
+
+
+def test_the_example_without_this_package_reads_a_part(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (REPOSITORY / "docs/topics.md").read_text(encoding="utf-8")
+    (example,) = [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "unpackb" in block]
+    part = Part()
+    part.add(families.TRANSACTIONS_ACCOUNTS, [families.TransactionAccountRow(4096, bytes([strkey.ACCOUNT]) + bytes(32))])
+    exec(example, {"message": SimpleNamespace(value=lambda: encode(part))})
+    assert capsys.readouterr().out == f"4096 30{'00' * 32}\n"
 
 
 def test_operations_document_lists_every_setting_and_exit_code() -> None:

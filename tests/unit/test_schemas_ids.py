@@ -148,6 +148,12 @@ def test_two_muxed_accounts_of_one_key_stay_apart_in_storage() -> None:
     assert strkey.from_storage(*strkey.storage_form(first)) != strkey.from_storage(*strkey.storage_form(second))
 
 
+def test_a_muxed_account_with_id_0_is_not_stored_as_its_account() -> None:
+    muxed = bytes((strkey.MUXED,)) + bytes(40)
+    assert strkey.storage_form(muxed) == (muxed[:33], 0, None)
+    assert strkey.storage_form(muxed).account_id != strkey.storage_form(strkey.account_of(muxed)).account_id
+
+
 @pytest.mark.parametrize("column", [b"", bytes(32), bytes(34)])
 def test_a_stored_address_has_33_bytes(column: bytes) -> None:
     with pytest.raises(StrKeyError):
