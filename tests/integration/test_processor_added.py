@@ -103,13 +103,13 @@ def test_a_replay_fills_the_past(database_url: str, empty_database_url: str) -> 
     needed = ("participants", *history_processors(ADDED))
     planned = Planned("job", 100, 105, frozenset(needed), history_processors(ADDED), is_open=True)
     gathered = {ledger.sequence: gather(ledger, needed) for ledger in whole}
-    with psycopg.connect(database_url) as conn:
+    with psycopg.connect(database_url) as conn, psycopg.connect(database_url, autocommit=True) as parents:
         conn.execute(
             "insert into backfill_ranges (job, first_ledger, last_ledger, parts, processors) values (%s, %s, %s, %s, %s)",
             ("job", 100, 105, list(needed), list(history_processors(ADDED))),
         )
         conn.commit()
-        written = RangeWriter(conn, NETWORK.name, 64).write(OpenRange(planned, 0, 0, gathered))
+        written = RangeWriter(conn, parents, NETWORK.name, 64).write(OpenRange(planned, 0, 0, gathered))
     assert written is not None
     after = dump(database_url)
     assert {table: after[table] for table in history} == {table: expected[table] for table in history}
