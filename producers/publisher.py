@@ -32,6 +32,7 @@ LATEST: Final = "latest_ingest_ledger"
 CHANNEL: Final = "lumenstream_ledger"
 LOCK_NAME: Final = "lumenstream-publisher"  # not of a network: a database belongs to one, and has its own lock space
 _FLUSH_SECONDS: Final = 30.0
+_PURGE_SECONDS: Final = 2.0
 _RETRY_SECONDS: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
 
 _log = get_logger("publisher")
@@ -52,6 +53,10 @@ _RANGE_OF_LEDGERS: Final = (
 )
 
 
+class _NotDeliveredError(UnreachableError):
+    """The broker did not take what was sent."""
+
+
 class Publisher:
     """One publishing process. Several may run: the holder of an advisory lock publishes, the others wait for it."""
 
@@ -63,7 +68,7 @@ class Publisher:
         self._cursor = 0
         self._last_error = ""
         self._failed_delivery: str = ""
-        self._producer = Producer(kafka.producer_config(settings.kafka) | {"partitioner": "murmur2_random"})
+        self._producer = self._new_producer()
 
     def health(self) -> Health:
         """Not ready while waiting for the lock; not ok after an error until the next ledger, if there is one, is through."""
@@ -94,8 +99,20 @@ class Publisher:
                 pause = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]
                 failures += 1
                 _log.warning("waiting for a server", error=self._last_error, retry_seconds=pause)
+                if isinstance(error, KafkaException | _NotDeliveredError):
+                    self._replace_producer()
                 self._stop.wait(pause)
         self._producer.flush(_FLUSH_SECONDS)
+
+    def _new_producer(self) -> Producer:
+        return Producer(kafka.producer_config(self._settings.kafka) | {"partitioner": "murmur2_random"})
+
+    def _replace_producer(self) -> None:
+        """An idempotent producer does not come back from a fatal error. What it still holds is sent again from the cursor on."""
+        self._producer.purge()
+        self._producer.flush(_PURGE_SECONDS)
+        self._failed_delivery = ""
+        self._producer = self._new_producer()
 
     def _wait_for_lock(self, connection: psycopg.Connection[Any]) -> None:
         waiting = False
@@ -174,12 +191,9 @@ class Publisher:
         while self._producer.flush(1.0):
             if self._failed_delivery or time.monotonic() > deadline:
                 break
-        failed, self._failed_delivery = self._failed_delivery, ""
-        if failed or len(self._producer):
-            self._producer.purge()
-            self._producer.flush(1.0)
-            self._failed_delivery = ""
-            raise UnreachableError(f"Kafka did not take the events: {failed or 'time-out'}", hint="is the broker up?")
+        if self._failed_delivery or len(self._producer):
+            problem = self._failed_delivery or "time-out"
+            raise _NotDeliveredError(f"Kafka did not take the events: {problem}", hint="is the broker up?")
 
     def _wait_for_ledger(self, connection: psycopg.Connection[Any]) -> None:
         for _ in connection.notifies(timeout=self._settings.publisher.poll_seconds, stop_after=1):

@@ -7,11 +7,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import orjson
 import psycopg
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from lumenstream import kafka as kafka_client
 from lumenstream.settings import Settings, load_settings
@@ -149,6 +150,31 @@ def test_a_restart_goes_on_where_the_cursor_stands(settings: Settings, database_
     with publishing(settings):
         wait_for_cursor(database_url, 3)
     assert len(read_events(settings, Topic.STATE_CHANGES)) == 6
+
+
+def test_a_producer_that_failed_for_good_is_replaced(
+    settings: Settings, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards: after a fatal error of librdkafka the publisher went on with the same producer, which never sends again."""
+    made: list[object] = []
+
+    class Fatal(Producer):
+        def __init__(self, config: dict[str, Any]) -> None:
+            super().__init__(config)
+            made.append(self)
+
+        def produce(self, *arguments: Any, **named: Any) -> None:
+            if self is made[0]:
+                raise KafkaException(KafkaError(KafkaError._FATAL))
+            super().produce(*arguments, **named)
+
+    monkeypatch.setattr("producers.publisher.Producer", Fatal)
+    with publishing(settings):
+        wait_for_cursor(database_url, 0)
+        commit_ledger(database_url, 2)
+        wait_for_cursor(database_url, 2)
+    assert len(made) == 2
+    assert len(read_events(settings, Topic.STATE_CHANGES)) == 3
 
 
 def test_only_one_publisher_publishes(settings: Settings, database_url: str) -> None:
