@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import psycopg
@@ -32,6 +32,7 @@ LATEST: Final = "latest_ingest_ledger"
 CHANNEL: Final = "lumenstream_ledger"
 LOCK_NAME: Final = "lumenstream-publisher"  # not of a network: a database belongs to one, and has its own lock space
 _FLUSH_SECONDS: Final = 30.0
+_MAX_GAPS_NAMED: Final = 10
 _PURGE_SECONDS: Final = 2.0
 _RETRY_SECONDS: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
 
@@ -48,9 +49,11 @@ _NEXT_LEDGERS: Final = """
     SELECT sequence, closed_at FROM ledgers
     WHERE sequence > %(cursor)s AND sequence <= %(latest)s ORDER BY sequence LIMIT %(limit)s
 """
-_RANGE_OF_LEDGERS: Final = (
-    "SELECT sequence, closed_at FROM ledgers WHERE sequence BETWEEN %(first)s AND %(last)s ORDER BY sequence"
-)
+# With the ledger behind the range, which tells whether the range ends whole.
+_RANGE_OF_LEDGERS: Final = """
+    SELECT sequence, previous_sequence, closed_at FROM ledgers WHERE sequence >= %(first)s
+    AND sequence <= coalesce((SELECT min(sequence) FROM ledgers WHERE sequence > %(last)s), %(last)s) ORDER BY sequence
+"""
 
 
 class _NotDeliveredError(UnreachableError):
@@ -206,15 +209,37 @@ class Publisher:
             database.check_schema(connection)
             database.check_network(connection, self._settings.network.network_id())
             total = 0
-            expected = connection.execute(_RANGE_OF_LEDGERS, {"first": first, "last": last}).fetchall()
-            if not expected:
+            found = connection.execute(_RANGE_OF_LEDGERS, {"first": first, "last": last}).fetchall()
+            if missing := missing_ledgers(first, last, [(sequence, previous) for sequence, previous, _ in found]):
+                said = ", ".join(f"{low} to {high}" if high > low else str(low) for low, high in missing[:_MAX_GAPS_NAMED])
                 raise IntegrityError(
-                    f"no ledger from {first} to {last} in the database", hint="lumenstream status shows what is there"
+                    f"ledgers {said} are not in the database, in {len(missing)} gaps; nothing was sent",
+                    hint="lumenstream backfill fills gaps; or name a range that is there",
                 )
-            for sequence, closed_at in expected:
+            for sequence, _, closed_at in found:
+                if sequence > last:
+                    break
                 total += self._send_ledger(connection, sequence, closed_at, topic).total()
                 self._deliver()
         return total
+
+
+def missing_ledgers(first: int, last: int, ledgers: Sequence[tuple[int, int | None]]) -> list[tuple[int, int]]:
+    """First and last of each gap from `first` to `last`, by the links of the ledgers that are there.
+
+    `ledgers`: (sequence, previous sequence), ascending, up to the next one behind the range. Where the source has a gap its
+    ledgers name their predecessor, so that is none.
+    """
+    gaps: list[tuple[int, int]] = []
+    before = first - 1  # everything up to it is there
+    for sequence, previous in ledgers:
+        linked = previous is not None and previous <= before
+        if before < last and sequence > before + 1 and not linked:
+            gaps.append((before + 1, min(last, sequence - 1)))
+        before = sequence
+    if before < last:
+        gaps.append((before + 1, last))
+    return gaps
 
 
 def _events(connection: psycopg.Connection[Any], sequence: int, closed_at: Any) -> Iterator[tuple[bytes, str, bytes]]:

@@ -15,8 +15,9 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from lumenstream import kafka as kafka_client
+from lumenstream.errors import IntegrityError
 from lumenstream.settings import Settings, load_settings
-from producers.publisher import Publisher, run_replay
+from producers.publisher import Publisher, missing_ledgers, run_replay
 from schemas import strkey
 from schemas.messages import Topic
 from tests.plugins.servers import KafkaForTest
@@ -185,6 +186,34 @@ def test_only_one_publisher_publishes(settings: Settings, database_url: str) -> 
             wait_for_cursor(database_url, 2)
             assert (first.health().ready, second.health().ready) == (True, False)
     assert len(read_events(settings, Topic.STATE_CHANGES)) == 3
+
+
+def test_a_replay_of_a_range_with_gaps_sends_nothing(settings: Settings, database_url: str) -> None:
+    """Guards: ledgers that were missing inside the range were passed over without a word."""
+    for sequence in (2, 3, 5, 9):
+        commit_ledger(database_url, sequence)
+    with pytest.raises(IntegrityError, match="ledgers 4, 6 to 8, 10 are not in the database"):
+        run_replay(settings, 2, 10)
+    assert read_events(settings, Topic.STATE_CHANGES_REPLAY) == []
+    assert run_replay(settings, 2, 3) == 6
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "ledgers", "gaps"),
+    [
+        (2, 4, [(2, None), (3, 2), (4, 3), (5, 4)], []),
+        (2, 4, [], [(2, 4)]),
+        (2, 4, [(9, 8)], [(2, 4)]),
+        (2, 4, [(9, 1)], []),  # a source with gaps never had them
+        (2, 20, [(5, 1), (9, 5), (30, 9)], []),
+        (2, 20, [(5, 1), (9, 6), (30, 12)], [(6, 8), (10, 20)]),
+        (2, 9, [(5, None), (6, 5)], [(2, 4), (7, 9)]),
+    ],
+)
+def test_gaps_are_told_by_the_links(
+    first: int, last: int, ledgers: list[tuple[int, int | None]], gaps: list[tuple[int, int]]
+) -> None:
+    assert missing_ledgers(first, last, ledgers) == gaps
 
 
 def test_a_replay_sends_the_same_ids_to_its_own_topic(settings: Settings, database_url: str) -> None:
