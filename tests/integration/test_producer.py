@@ -512,8 +512,8 @@ class TestProcess:
         servers: list[Any] = []
         original = RoleServer
 
-        def remember(*arguments: Any) -> Any:
-            servers.append(original(*arguments))
+        def remember(*arguments: Any, **named: Any) -> Any:
+            servers.append(original(*arguments, **named))
             return servers[-1]
 
         monkeypatch.setattr(producer_module, "RoleServer", remember)
