@@ -25,7 +25,7 @@ ROOT = "LedgerCloseMetaBatch"
 # Types whose exact bytes the extraction needs (kept in the ledger rows, hashed, cached by, or compared).
 SPANNED_TYPES = {
     "ConfigSettingEntry", "ContractIDPreimage", "FeeBumpTransaction", "LedgerCloseMeta", "LedgerEntry", "LedgerUpgrade",
-    "Operation", "Transaction", "TransactionEnvelope", "TransactionMeta", "TransactionV0",
+    "Operation", "Transaction", "TransactionEnvelope", "TransactionV0",
 }  # fmt: skip
 # Single fields needed as bytes too: the variable parts of ledger keys, which order the changes of an operation.
 SPANNED_FIELDS = {("TrustLineEntry", "asset"), ("ContractDataEntry", "contract"), ("ContractDataEntry", "key")}

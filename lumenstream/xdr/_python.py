@@ -153,7 +153,7 @@ def _meta(meta: Union, place: str) -> _Meta:
 
 
 def _transaction(context: _Context, processed: Wire, envelopes: dict[bytes, tuple[Union, bytes]]) -> rows.Transaction:
-    pair, (meta_value, meta_xdr) = processed["result"], processed["txApplyProcessing"]
+    pair, meta_value = processed["result"], processed["txApplyProcessing"]
     tx_hash: bytes = pair["transactionHash"]
     place = f"transaction {context.position} ({tx_hash.hex()})"
     if tx_hash not in envelopes:
@@ -197,7 +197,6 @@ def _transaction(context: _Context, processed: Wire, envelopes: dict[bytes, tupl
         events=tuple(rows.TransactionEvent(event["stage"], contract_event(event["event"])) for event in meta.events),
         soroban_return_value=None if meta.return_value is None else scval(meta.return_value),
         envelope_xdr=envelope_xdr,
-        meta_xdr=meta_xdr,
     )
 
 

@@ -2853,7 +2853,7 @@ def TransactionResultMeta(c: Cursor) -> Any:
     c.depth -= 1
     v_result = TransactionResultPair(c)
     v_feeProcessing = c.deep_array(12, 4294967295, 2, 3, LedgerEntryChange)
-    v_txApplyProcessing = c.spanned(TransactionMeta)
+    v_txApplyProcessing = TransactionMeta(c)
     c.depth += 1
     return {'result': v_result, 'feeProcessing': v_feeProcessing, 'txApplyProcessing': v_txApplyProcessing}
 
@@ -2866,7 +2866,7 @@ def TransactionResultMetaV1(c: Cursor) -> Any:
     v_ext_tag == 0 or c.bad_case(v_ext_tag, 'ExtensionPoint')
     v_result = TransactionResultPair(c)
     v_feeProcessing = c.deep_array(12, 4294967295, 2, 3, LedgerEntryChange)
-    v_txApplyProcessing = c.spanned(TransactionMeta)
+    v_txApplyProcessing = TransactionMeta(c)
     v_postTxApplyFeeProcessing = c.deep_array(12, 4294967295, 2, 3, LedgerEntryChange)
     c.depth += 1
     return {'ext': (0, None), 'result': v_result, 'feeProcessing': v_feeProcessing, 'txApplyProcessing': v_txApplyProcessing, 'postTxApplyFeeProcessing': v_postTxApplyFeeProcessing}

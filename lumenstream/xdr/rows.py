@@ -549,7 +549,6 @@ class Transaction(NamedTuple):
     events: tuple[TransactionEvent, ...]  # V4 only
     soroban_return_value: ScVal | None
     envelope_xdr: bytes
-    meta_xdr: bytes
 
 
 class LedgerHeader(NamedTuple):

@@ -15,7 +15,7 @@ from schemas import strkey
 Json: TypeAlias = Any
 
 _SHOWN_BYTES: Final = 256  # longer opaque data is shown by its length
-_XDR_FIELDS: Final = frozenset({"xdr", "envelope_xdr", "meta_xdr"})
+_XDR_FIELDS: Final = frozenset({"xdr", "envelope_xdr"})
 
 
 def ledger_to_json(ledger: rows.Ledger, *, include_xdr: bool = False) -> dict[str, Json]:

@@ -17,14 +17,13 @@ const ENVELOPE_TYPE_TX_FEE_BUMP: u32 = 5;
 const LAST_PROTOCOL_WITH_CHANGES_AFTER_INTERNAL_ERROR: u32 = 12;
 
 pub type Envelope<'a> = Spanned<'a, TransactionEnvelope<'a>>;
-pub type Meta<'a> = Spanned<'a, TransactionMeta<'a>>;
 type Changes<'b, 'a> = &'b [LedgerEntryChange<'a>];
 
 /// What a ledger says about one transaction, apart from its envelope.
 pub struct Processed<'b, 'a> {
     pub result: &'b TransactionResultPair<'a>,
     pub fee: Changes<'b, 'a>,
-    pub meta: &'b Meta<'a>,
+    pub meta: &'b TransactionMeta<'a>,
     pub post_fee: Changes<'b, 'a>,
 }
 
@@ -213,7 +212,6 @@ impl<'py, 'a> Builder<'py, 'a> {
             tuple(py, meta.events, |event| self.transaction_event(event))?,
             self.optional(meta.return_value, |value| self.scval(value))?,
             bytes(py, envelope.xdr)?,
-            bytes(py, processed.meta.xdr)?,
         ];
         self.row(Row::Transaction, items)
     }

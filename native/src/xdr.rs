@@ -5561,14 +5561,14 @@ impl<'a> TransactionResultExt {
 pub struct TransactionResultMeta<'a> {
     pub result: TransactionResultPair<'a>,
     pub fee_processing: Vec<LedgerEntryChange<'a>>,
-    pub tx_apply_processing: Spanned<'a, TransactionMeta<'a>>,
+    pub tx_apply_processing: TransactionMeta<'a>,
 }
 impl<'a> TransactionResultMeta<'a> {
     pub fn read(c: &mut Cursor<'a>) -> Read<Self> {
         c.deep_scope("TransactionResultMeta", 6, |c| Ok(Self {
             result: TransactionResultPair::read(c)?,
             fee_processing: c.deep_array(12, u32::MAX, 2, 3, |c| Ok(LedgerEntryChange::read(c)?))?,
-            tx_apply_processing: c.spanned(TransactionMeta::read)?,
+            tx_apply_processing: TransactionMeta::read(c)?,
         }))
     }
 }
@@ -5577,7 +5577,7 @@ pub struct TransactionResultMetaV1<'a> {
     pub ext: ExtensionPoint,
     pub result: TransactionResultPair<'a>,
     pub fee_processing: Vec<LedgerEntryChange<'a>>,
-    pub tx_apply_processing: Spanned<'a, TransactionMeta<'a>>,
+    pub tx_apply_processing: TransactionMeta<'a>,
     pub post_tx_apply_fee_processing: Vec<LedgerEntryChange<'a>>,
 }
 impl<'a> TransactionResultMetaV1<'a> {
@@ -5586,7 +5586,7 @@ impl<'a> TransactionResultMetaV1<'a> {
             ext: ExtensionPoint::read(c)?,
             result: TransactionResultPair::read(c)?,
             fee_processing: c.deep_array(12, u32::MAX, 2, 3, |c| Ok(LedgerEntryChange::read(c)?))?,
-            tx_apply_processing: c.spanned(TransactionMeta::read)?,
+            tx_apply_processing: TransactionMeta::read(c)?,
             post_tx_apply_fee_processing: c.deep_array(12, u32::MAX, 2, 3, |c| Ok(LedgerEntryChange::read(c)?))?,
         }))
     }

@@ -252,7 +252,6 @@ def tx(*operations: Operation, **fields: Any) -> Transaction:
         "events": (),
         "soroban_return_value": None,
         "envelope_xdr": b"",
-        "meta_xdr": b"",
     }
     return Transaction(**{**defaults, **fields})
 
