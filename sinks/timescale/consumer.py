@@ -48,6 +48,8 @@ class PartsConsumer:
         self.paused: set[int] = set()
         self.lost: dict[int, str] = {}
         self._settings = settings
+        self._cursor = 0
+        self._witnesses: dict[int, int] = {}  # partition: start; its first message, before the stored offset, is a witness
         self._probed_at = 0.0
         self._consumer = Consumer(kafka.consumer_config(settings, "sink") | LOW_LATENCY | {"error_cb": self._on_error})
 
@@ -59,9 +61,15 @@ class PartsConsumer:
             raise BrokerUnreachableError(f"Kafka at {self._settings.bootstrap} does not answer: {kafka.reason(error)}") from error
         return 0 if topic is None or topic.error is not None else len(topic.partitions)
 
-    def assign(self, stored: Mapping[int, int], count: int) -> None:
-        """Read every partition from its stored offset, else from its start. `lost` names the partitions that start later."""
+    def assign(self, stored: Mapping[int, int], count: int, cursor: int) -> None:
+        """Read every partition from its stored offset, else from its start. `lost` names the partitions that start later.
+
+        What lies before a stored offset is committed. So the message right before it is read too, as a witness: one that is
+        above the cursor tells of another topic of the same name, which is read from its start.
+        """
         self.lost.clear()
+        self._witnesses.clear()
+        self._cursor = cursor
         self._consumer.assign([TopicPartition(self.topic, p, self._first(p, stored.get(p))) for p in range(count)])
         self.paused.clear()
         SINK_PAUSED_PARTITIONS.set(0)
@@ -76,7 +84,9 @@ class PartsConsumer:
         for message in [first, *self._consumer.consume(MAX_BATCH, 0)]:
             error = message.error()
             if error is None:
-                arrivals.append(arrival_of(message))
+                part = arrival_of(message)
+                if not self._is_witness(part):
+                    arrivals.append(part)
             else:
                 self._failed(message, error)
         if arrivals:
@@ -119,7 +129,26 @@ class PartsConsumer:
                 "the topic is younger than the database: reading it from its start", partition=partition, stored=stored, end=high
             )
             return low
+        if stored > low:
+            self._witnesses[partition] = low
+            return stored - 1
         return stored
+
+    def _is_witness(self, part: Arrival) -> bool:
+        """Whether this is the message before a stored offset; when it does not bear the offset out, the partition is rewound."""
+        low = self._witnesses.pop(part.partition, None)
+        if low is None:
+            return False
+        if part.headers.sequence > self._cursor:
+            _log.warning(
+                "the topic was made anew: reading it from its start",
+                partition=part.partition,
+                offset=part.offset,
+                ledger=part.headers.sequence,
+                cursor=self._cursor,
+            )
+            self.rewind({part.partition: low})
+        return True
 
     def _watermarks(self, partition: int) -> tuple[int, int]:
         try:

@@ -194,6 +194,23 @@ def test_a_raised_version_makes_parts_of_old_workers_missing(world: World) -> No
     assert running.error is None
 
 
+def test_a_topic_made_anew_that_grew_past_the_stored_offsets(world: World, kafka: KafkaForTest) -> None:
+    """Guards: the sink began in the middle of the new topic and waited for a ledger that lies before."""
+    chain = make_chain(6, 100, 40)
+    world.send(chain[:8])
+    run_until(world, 107)
+    kafka.create_topic("again.ledger-changes", PARTITIONS, {"message.timestamp.type": "LogAppendTime"})
+    again = World(world.bootstrap, f"{world.topic_prefix}again.", world.database_url)
+    again.send(chain[8:])
+    with psycopg.connect(world.database_url, autocommit=True) as conn:
+        conn.execute("update sink_offsets set topic = %s", (again.topic,))
+        first = conn.execute('select min("offset") from sink_offsets').fetchone()
+        assert first is not None and first[0] > 1
+    run_until(again, 139)
+    dumped = dump(world.database_url)
+    assert [row[0] for row in dumped["ledgers"]] == list(range(100, 140))
+
+
 @pytest.mark.needs("kafka")
 def test_parts_that_the_broker_deleted_are_never_jumped_over(world: World) -> None:
     from confluent_kafka import TopicPartition
