@@ -21,7 +21,7 @@ from lumenstream.settings import Settings
 from lumenstream.xdr import decode_ledger
 from lumenstream.xdr.rows import Ledger
 from processors.port import Processor
-from schemas.messages import Headers, LedgerHeaders, PartHeaders, PartKind, Topic
+from schemas.messages import FailedHeader, Headers, LedgerHeaders, PartHeaders, PartKind, Topic
 from schemas.parts import SCHEMA_VERSION, encode
 
 # Agents of one worker run side by side but not in step; the slowest is at most this many ledgers behind.
@@ -212,12 +212,12 @@ class Handling:
 def _failed_headers(processor: Processor, source: Source, error: str, trace: str) -> Headers:
     """The message's own headers, so that a replay can send it again, and behind them where it lay and what was wrong."""
     added = {
-        "failed-topic": source.topic,
-        "failed-partition": str(source.partition),
-        "failed-offset": str(source.offset),
-        "failed-processor": processor.name,
-        "failed-version": str(processor.version),
-        "failed-error": error,
-        "failed-traceback": trace,
+        FailedHeader.TOPIC: source.topic,
+        FailedHeader.PARTITION: str(source.partition),
+        FailedHeader.OFFSET: str(source.offset),
+        FailedHeader.PROCESSOR: processor.name,
+        FailedHeader.VERSION: str(processor.version),
+        FailedHeader.ERROR: error,
+        FailedHeader.TRACEBACK: trace,
     }
-    return [*source.headers, *((name, value.encode("ascii", "backslashreplace")) for name, value in added.items())]
+    return [*source.headers, *((name.value, value.encode("ascii", "backslashreplace")) for name, value in added.items())]

@@ -15,7 +15,7 @@ from typing import Any, Final, get_args, get_type_hints
 import orjson
 
 from schemas import families, strkey
-from schemas.messages import LedgerHeaders, PartHeaders, PartKind, Topic
+from schemas.messages import FailedHeader, LedgerHeaders, PartHeaders, PartKind, Topic
 from schemas.state_changes import ROW_TYPES, Category, Reason
 
 EVENT_VERSION: Final = 1
@@ -183,13 +183,27 @@ _HEADER_SCHEMAS: Final[dict[str, dict[str, Any]]] = {
     "schema": _NUMBER_TEXT,
     "source-partition": _NUMBER_TEXT,
     "source-offset": _NUMBER_TEXT,
-    "failed-partition": _NUMBER_TEXT,
-    "failed-offset": _NUMBER_TEXT,
+    FailedHeader.PARTITION: _NUMBER_TEXT,
+    FailedHeader.OFFSET: _NUMBER_TEXT,
+    FailedHeader.VERSION: _NUMBER_TEXT,
+}
+
+
+INDEX: Final = "index.json"
+SCHEMA_FILES: Final[dict[Topic, str]] = {
+    Topic.LEDGERS: "ledgers.headers.json",
+    Topic.LEDGERS_RETRY: "ledgers.headers.json",
+    Topic.LEDGERS_BACKFILL: "ledgers.headers.json",
+    Topic.LEDGERS_FAILED: "ledgers.failed.headers.json",
+    Topic.LEDGER_CHANGES: "ledger-changes.headers.json",
+    Topic.LEDGER_CHANGES_BACKFILL: "ledger-changes.headers.json",
+    Topic.STATE_CHANGES: "state-changes.json",
+    Topic.STATE_CHANGES_REPLAY: "state-changes.json",
 }
 
 
 def topic_schemas() -> dict[str, dict[str, Any]]:
-    """File name to schema, for every topic: of the value where it is JSON, else of the headers."""
+    """File name to schema: of the value where it is JSON, else of the headers. The index says which file is of which topic."""
     digest = "0" * 64
     ledger = LedgerHeaders(2, 1, 0, digest, 23, digest, processors=("effects",)).to_kafka()
     part = PartHeaders(PartKind.PART, "effects", 1, 1, 2, 1, 0, digest, digest, "live", "ledgers", 0, 0).to_kafka()
@@ -199,6 +213,12 @@ def topic_schemas() -> dict[str, dict[str, Any]]:
         ledger,
         ("processors",),
     )
+    failed = _headers_schema(
+        "Headers of a ledger that a processor could not process",
+        "Value and key: those of the message that failed. Its own headers may be wrong or missing, as they may be what failed.",
+        [*ledger, *((header.value, b"") for header in FailedHeader)],
+        tuple(name for name, _ in ledger),
+    )
     parts = _headers_schema(
         "Headers of a part", "Key: the sequence. Value: MessagePack, columns by family as listed (schemas/parts.py).", part
     )
@@ -206,9 +226,11 @@ def topic_schemas() -> dict[str, dict[str, Any]]:
         name: [[column, kind.value] for column, kind in family.columns] for name, family in families.FAMILIES.items()
     }
     return {
-        f"{Topic.LEDGERS}.headers.json": ledgers,
-        f"{Topic.LEDGER_CHANGES}.headers.json": parts,
-        f"{Topic.STATE_CHANGES}.json": state_change_schema(),
+        INDEX: {topic.value: name for topic, name in SCHEMA_FILES.items()},
+        SCHEMA_FILES[Topic.LEDGERS]: ledgers,
+        SCHEMA_FILES[Topic.LEDGERS_FAILED]: failed,
+        SCHEMA_FILES[Topic.LEDGER_CHANGES]: parts,
+        SCHEMA_FILES[Topic.STATE_CHANGES]: state_change_schema(),
     }
 
 

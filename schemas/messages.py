@@ -35,6 +35,18 @@ class Topic(StrEnum):
     STATE_CHANGES_REPLAY = "state-changes.replay"
 
 
+class FailedHeader(StrEnum):
+    """Headers that `ledgers.failed` adds behind the message's own: where it lay, whose failure it is, and what it was."""
+
+    TOPIC = "failed-topic"
+    PARTITION = "failed-partition"
+    OFFSET = "failed-offset"
+    PROCESSOR = "failed-processor"
+    VERSION = "failed-version"  # of the processor
+    ERROR = "failed-error"
+    TRACEBACK = "failed-traceback"
+
+
 class MessageError(ValueError):
     """A message whose headers do not follow the contract. The text names the header."""
 

@@ -11,6 +11,7 @@ import pytest
 
 from schemas import events, strkey
 from schemas.families import STATE_CHANGES
+from schemas.messages import FailedHeader, Topic
 from schemas.state_changes import ROW_TYPES, Category, Reason
 
 G = bytes((strkey.ACCOUNT,)) + bytes(range(32))
@@ -39,6 +40,18 @@ def test_the_schemas_on_disk_are_those_of_the_code() -> None:
     on_disk = {path.name: path.read_bytes() for path in events.FOLDER.glob("*.json")}
     in_code = {name: events.render(schema) for name, schema in events.topic_schemas().items()}
     assert on_disk == in_code, "run python -m schemas.events"
+
+
+def test_every_topic_has_a_schema() -> None:
+    index = orjson.loads((events.FOLDER / events.INDEX).read_bytes())
+    assert index.keys() == {topic.value for topic in Topic}
+    assert set(index.values()) == events.topic_schemas().keys() - {events.INDEX}
+
+
+def test_headers_of_a_failed_ledger_are_those_of_its_schema() -> None:
+    schema = events.topic_schemas()[events.SCHEMA_FILES[Topic.LEDGERS_FAILED]]
+    assert schema["required"] == sorted(FailedHeader)
+    assert schema["properties"].keys() >= {"sequence", "previous-sequence", "ledger-hash", *FailedHeader}
 
 
 def test_a_fee_row_has_no_operation() -> None:
