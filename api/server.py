@@ -5,7 +5,9 @@ Data flow: HTTP in, reads of the database, JSON out. Processes share nothing; ru
 
 from __future__ import annotations
 
+import signal
 import socket
+import threading
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -65,9 +67,17 @@ def run(settings: Settings) -> None:
         timeout_graceful_shutdown=int(settings.api.request_timeout_seconds) + DRAIN_MARGIN_SECONDS,
     )
     server = uvicorn.Server(config)
+    _end_well_when_asked()
     server.run(sockets=[listener])
     if not server.started:
         raise UnreachableError("the API could not start", hint="the log above says why")
+
+
+def _end_well_when_asked() -> None:
+    """uvicorn sends itself the signal again after it has drained; by then it has nothing more to say."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
 
 
 def listen(host: str, port: int) -> socket.socket:
