@@ -126,7 +126,6 @@ class _Sink:
             try:
                 if count := self._wait_for_topic(consumer):
                     consumer.assign(offsets, count, cursor)
-                    self._back_off = BACK_OFF_FIRST_SECONDS
                     _log.info("reading parts", topic=topic, partitions=count, cursor=cursor)
                     term = _Term(self._settings, self._stop, self._state, self._leadership, self._encoder, self._settled)
                     term.serve(consumer, reorder, Writer(connection, topic))
