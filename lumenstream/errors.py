@@ -31,6 +31,10 @@ class UnreachableError(LumenstreamError):
     exit_code = ExitCode.UNREACHABLE
 
 
+class StalledError(UnreachableError):
+    """A Kafka client of ours stands still although the broker answers; only a fresh start helps."""
+
+
 class SchemaVersionError(LumenstreamError):
     exit_code = ExitCode.SCHEMA
 

@@ -7,7 +7,7 @@ its topics and its first offsets from here. A broker that refuses our topic sett
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -332,6 +332,36 @@ class TopicReader:
         if not found:
             raise UnreachableError(f"reading {self.topic} [{partition}]: nothing at offset {offset}", hint=_HINT)
         return found[0]
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+class GroupReader:
+    """Sees from outside how far a consumer group (full name) has got; it is no member of the group. Not thread-safe."""
+
+    def __init__(self, settings: KafkaSettings, group: str, topics: Sequence[str]) -> None:
+        self._settings = settings
+        self._group = group
+        self._asked = [TopicPartition(topic, partition) for topic in topics for partition in range(settings.partitions)]
+        self._consumer = Consumer(client_config(settings) | {"group.id": group, "enable.auto.commit": False})
+
+    def behind(self) -> dict[tuple[str, int], int]:
+        """By topic and partition the next offset of the group, where there are messages from there on. Else UnreachableError."""
+        timeout, found = self._settings.request_timeout_seconds, {}
+        try:
+            for answer in self._consumer.committed(self._asked, timeout=timeout):
+                if answer.error is not None:
+                    raise KafkaException(answer.error)
+                marks = self._consumer.get_watermark_offsets(answer, timeout=timeout, cached=False)
+                if marks is None:
+                    raise UnreachableError(f"watermarks of {answer.topic} [{answer.partition}]: no answer", hint=_HINT)
+                following = max(answer.offset, marks[0])
+                if following < marks[1]:
+                    found[answer.topic, answer.partition] = following
+        except KafkaException as error:
+            raise UnreachableError(f"offsets of group {self._group}: {reason(error)}", hint=_HINT) from error
+        return found
 
     def close(self) -> None:
         self._consumer.close()

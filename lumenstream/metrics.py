@@ -52,6 +52,9 @@ PROCESSED_LEDGER: Final = Gauge("lumenstream_processed_ledger", "Highest ledger 
 # Partitions per worker: lumenstream_assigned_partitions
 ASSIGNED_PARTITIONS: Final = Gauge("lumenstream_assigned_partitions", "Partitions this process reads")
 
+# Workers that stood still and started anew, which mends it; should be rare: increase(lumenstream_worker_restarts_total[1h]) > 0
+WORKER_RESTARTS: Final = Counter("lumenstream_worker_restarts", "Fresh starts of a worker that read nothing although it could")
+
 # Ledgers behind: max(lumenstream_produced_ledger) - max(lumenstream_cursor_ledger)
 CURSOR_LEDGER: Final = Gauge("lumenstream_cursor_ledger", "Highest ledger committed to the database")
 

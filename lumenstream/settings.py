@@ -127,6 +127,7 @@ class ProcessSettings(_Section):
     workers: int = Field(1, ge=1, le=64)
     from_ledger: int | None = Field(None, ge=1)
     backfill: bool = Field(False, description="process ledgers.backfill instead of the live topics")
+    stall_seconds: float = Field(30.0, ge=1, description="a worker idle for so long with messages to read starts anew")
     http_port: int = Field(8020, ge=0, le=65535, description="first port; worker n listens on this + n")
 
     @field_validator("processors", mode="before")

@@ -3,7 +3,8 @@ worker for backfills, `ledgers.backfill` in and `ledger-changes.backfill` out.
 
 This is the one module that knows Faust, and it uses only what loses nothing: manual acknowledgement of single events, one actor
 per agent, raw bytes, a supervisor that ends the worker, the aiokafka driver. An event is acknowledged after everything it gave
-rise to is delivered, in the order of arrival; a few ledgers are in flight so that processing goes on meanwhile.
+rise to is delivered, in the order of arrival; a few ledgers are in flight so that processing goes on meanwhile. A worker that
+stands still although its group has messages to read starts anew (docs/decisions/0011).
 """
 
 from __future__ import annotations
@@ -15,21 +16,29 @@ import signal
 import ssl
 import tempfile
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol, cast
 
 import faust
-from faust.exceptions import ProducerSendError
+from faust.exceptions import ConsumerNotStarted, ProducerSendError
+from faust.tables import TableManager
+from faust.tables.recovery import Recovery
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
+from faust.transport.drivers.aiokafka import Consumer as AIOKafkaConsumer
+from faust.transport.drivers.aiokafka import Transport as AIOKafkaTransport
 
 from lumenstream import metrics
 from lumenstream.crashpoint import crashpoint
-from lumenstream.errors import UnreachableError
+from lumenstream.errors import StalledError, UnreachableError
+from lumenstream.kafka import GroupReader
 from lumenstream.logs import get_logger
 from lumenstream.settings import KafkaSettings, Settings
 from processors.handling import Handling, Outgoing, Source, Status
 from processors.port import Processor
+from processors.watch import Watch
 from schemas.messages import Topic
 
 IN_FLIGHT_LEDGERS: Final = 8  # per agent: sent, and not yet acknowledged
@@ -40,6 +49,8 @@ _HEARTBEAT_SECONDS: Final = 1.0
 _COMMIT_SECONDS: Final = 0.5
 _RETRY_SECONDS: Final = 1.0
 _WATCH_SECONDS: Final = 0.5
+_LOOK_SECONDS: Final = 5.0  # at most, between two looks at the group's offsets
+_LOOKS_PER_STALL: Final = 5
 _COLLECT_EVERY_LEDGERS: Final = 64
 _STOP_SECONDS: Final = 5.0
 
@@ -47,6 +58,45 @@ _STOP_SECONDS: Final = 5.0
 KafkaError: type[Exception] = import_module("aiokafka.errors").KafkaError
 
 _log = get_logger("processor")
+
+
+class _Recovery(Recovery):
+    """Resumes the streams after a rebalance. Faust's own takes a time-out for the end of the service and never resumes again."""
+
+    async def _wait(self, coro: Any, timeout: Any = None) -> None:  # noqa: ASYNC109 - the signature is Faust's
+        """Without a time-out: it ends with the next rebalance or the service, and the broker is asked until it answers."""
+        await super()._wait(coro)
+
+
+class _TableManager(TableManager):
+    @property
+    def recovery(self) -> Recovery:
+        if self._recovery is None:
+            self._recovery = _Recovery(self.app, self, beacon=self.beacon, loop=self.loop)
+        return self._recovery
+
+
+class _ConsumerThread(AIOKafkaConsumerThread):
+    """Faust's own seek leaves a partition without a committed offset where it is: past what was fetched and thrown away."""
+
+    async def seek_to_committed(self) -> Any:
+        return await self.call_thread(self._seek_to_committed)
+
+    async def _seek_to_committed(self) -> Any:
+        consumer = self._ensure_consumer()
+        offsets = await consumer.seek_to_committed()
+        if unread := [partition for partition, offset in offsets.items() if not offset]:
+            await consumer.seek_to_beginning(*unread)
+        return offsets
+
+
+class _Consumer(AIOKafkaConsumer):
+    def _new_consumer_thread(self) -> _ConsumerThread:
+        return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+
+class _Transport(AIOKafkaTransport):
+    Consumer = _Consumer
 
 
 class _Message(Protocol):
@@ -79,7 +129,7 @@ def create_app(settings: Settings, group: str) -> Any:
     # Its timers complain whenever a ledger takes longer than their interval, which is no news and no harm.
     logging.getLogger("mode.timers").setLevel(logging.ERROR)
     credentials = _credentials(kafka)
-    return faust.App(
+    app = faust.App(
         group,
         broker=[f"aiokafka://{address.strip()}" for address in kafka.bootstrap.split(",")],
         **({"broker_credentials": credentials} if credentials else {}),
@@ -87,6 +137,7 @@ def create_app(settings: Settings, group: str) -> Any:
         value_serializer="raw",
         agent_supervisor="mode.CrashingSupervisor",
         store="memory://",
+        TableManager=_TableManager,
         datadir=Path(tempfile.gettempdir()) / "lumenstream-faust",
         web_enabled=False,
         autodiscover=False,
@@ -108,6 +159,8 @@ def create_app(settings: Settings, group: str) -> Any:
         producer_request_timeout=kafka.request_timeout_seconds,
         producer_acks=-1,
     )
+    app.transport = _Transport(app.conf.broker_consumer, app)
+    return app
 
 
 def _credentials(kafka: KafkaSettings) -> Any:
@@ -126,8 +179,13 @@ def _credentials(kafka: KafkaSettings) -> Any:
 class Agents:
     """The agents of one worker process."""
 
-    def __init__(self, settings: Settings, group: str, processors: list[Processor], status: Status) -> None:
+    def __init__(
+        self, settings: Settings, group: str, processors: list[Processor], status: Status, anew: Callable[[], None] | None = None
+    ) -> None:
         self._settings = settings
+        self._group = group
+        self._anew = anew
+        self._steps = 0  # anything done, or any reason given for doing nothing
         self._status = status
         self._handling = Handling(settings, len(processors), status)
         self._acknowledged = 0
@@ -136,8 +194,8 @@ class Agents:
         self._ended = asyncio.Event()
         self._app = create_app(settings, group)
         read = (Topic.LEDGERS_BACKFILL,) if settings.process.backfill else (Topic.LEDGERS, Topic.LEDGERS_RETRY)
-        topics = [settings.kafka.topic(topic) for topic in read]
-        channel = self._app.topic(*topics, key_serializer="raw", value_serializer="raw", key_type=bytes, value_type=bytes)
+        self._topics = [settings.kafka.topic(topic) for topic in read]
+        channel = self._app.topic(*self._topics, key_serializer="raw", value_serializer="raw", key_type=bytes, value_type=bytes)
         for processor in processors:
             self._app.agent(channel, name=processor.name, concurrency=1)(self._agent(processor))
 
@@ -147,16 +205,17 @@ class Agents:
 
     async def run(self) -> None:
         """Until `end`, or until anything fails that cannot be retried, which is raised."""
-        await self._app.start()
-        self._status.started = True
-        gc.collect()
-        gc.freeze()
-        gc.disable()
+        watching = asyncio.create_task(self._watch_progress())
+        watching.add_done_callback(self._note_end)
         try:
+            await self._start()
+            gc.collect()
+            gc.freeze()
+            gc.disable()
             while not self._ended.is_set():
                 if self._app.crashed:
                     raise self._app.crash_reason or UnreachableError("the Faust application crashed")
-                self._status.assigned = len(self._app.consumer.assignment())
+                self._status.assigned = len(self._assignment())
                 metrics.ASSIGNED_PARTITIONS.set(self._status.assigned)
                 try:
                     await asyncio.wait_for(self._ended.wait(), _WATCH_SECONDS)
@@ -164,16 +223,66 @@ class Agents:
                     continue
         finally:
             gc.enable()
+            watching.cancel()
             self._status.started = False
             await self._stop()
         if self._failure is not None:
             raise self._failure
 
-    async def _stop(self) -> None:
+    async def _start(self) -> None:
+        """Until the streams run, or until `end`: a group takes its time, and a client that stands still for ever."""
+        starting, ended = asyncio.create_task(self._app.start()), asyncio.create_task(self._ended.wait())
+        await asyncio.wait((starting, ended), return_when=asyncio.FIRST_COMPLETED)
+        ended.cancel()
+        if not starting.done():
+            starting.cancel()
+            return
+        await starting
+        self._status.started = True
+
+    def _assignment(self) -> set[tuple[str, int]]:
         try:
-            await asyncio.wait_for(self._app.stop(), _STOP_SECONDS)
-        except TimeoutError:
+            return set(self._app.consumer.assignment())
+        except ConsumerNotStarted:
+            return set()
+
+    async def _stop(self) -> None:
+        stopping = asyncio.create_task(self._app.stop())
+        await asyncio.wait((stopping,), timeout=_STOP_SECONDS)
+        if stopping.done():
+            await stopping
+        else:
             _log.warning("the Faust application did not stop in time", seconds=_STOP_SECONDS)
+
+    async def _watch_progress(self) -> None:
+        """StalledError, or a fresh start where there is a way to one, when nothing happens although the group is behind."""
+        stall_seconds = self._settings.process.stall_seconds
+        watch = Watch(stall_seconds)
+        reader = GroupReader(self._settings.kafka, self._group, self._topics)
+        try:
+            while True:
+                await asyncio.sleep(min(_LOOK_SECONDS, stall_seconds / _LOOKS_PER_STALL))
+                if watch.moves(self._steps):
+                    continue
+                try:
+                    behind = await asyncio.to_thread(reader.behind)
+                except UnreachableError:
+                    watch.forget()  # the agents wait for the same broker, and say so
+                    continue
+                stalled = watch.stalled(behind, self._assignment(), time.monotonic())
+                if stalled and not watch.moves(self._steps):
+                    self._give_up(f"nothing was read for {stall_seconds:g} s although messages wait: {watch.stuck()}")
+        finally:
+            reader.close()
+
+    def _give_up(self, problem: str) -> None:
+        """Only what is acknowledged was committed, so whoever comes next reads the rest again."""
+        self._status.problem = problem
+        _log.error("the worker stands still, starting anew", problem=problem)
+        if self._anew is not None:
+            self._anew()
+        metrics.WORKER_RESTARTS.inc()
+        raise StalledError(problem, hint="start the worker again")
 
     def _agent(self, processor: Processor) -> Callable[[Any], Awaitable[None]]:
         async def process(stream: Any) -> None:
@@ -183,6 +292,7 @@ class Agents:
             try:
                 async for event in cast(AsyncIterator[_Event], stream.noack().events()):
                     outgoing = self._handling.handle(processor, _source(event))
+                    self._steps += 1
                     crashpoint("worker.before_send")
                     sent = [(message, await self._send(message)) for message in outgoing]
                     crashpoint("worker.after_send")
@@ -202,6 +312,7 @@ class Agents:
                 await self._delivered(message, delivery)
             crashpoint("worker.before_ack")
             event.ack()
+            self._steps += 1
             if len(sent) == 1:
                 metrics.PARTS_SENT.labels(processor.name).inc()
                 metrics.PART_BYTES.labels(processor.name).inc(len(sent[0][0].value))
@@ -237,12 +348,13 @@ class Agents:
             delivery = await self._send(message)
 
     def _note_problem(self, message: Outgoing, error: Exception) -> None:
+        self._steps += 1
         metrics.SERVER_ERRORS.labels("kafka").inc()
         self._status.problem = f"Kafka does not take messages: {error!r}"
         _log.warning("delivery failed, sending again", topic=message.topic, partition=message.partition, error=repr(error))
 
     def _note_end(self, task: asyncio.Task[None]) -> None:
-        """A task that acknowledges only ends by being cancelled; anything else ends the worker."""
+        """Tasks of ours only end by being cancelled; anything else ends the worker."""
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failure = error
             self._ended.set()
@@ -255,12 +367,20 @@ def _source(event: _Event) -> Source:
 
 
 def run_agents(
-    settings: Settings, group: str, processors: list[Processor], status: Status, stop: threading.Event | None = None
+    settings: Settings,
+    group: str,
+    processors: list[Processor],
+    status: Status,
+    stop: threading.Event | None = None,
+    anew: Callable[[], None] | None = None,
 ) -> None:
-    """Run a worker's agents in an event loop of their own until SIGTERM, SIGINT or `stop`."""
+    """Run a worker's agents in an event loop of their own until SIGTERM, SIGINT or `stop`.
+
+    A worker that stands still calls `anew`, which does not return; without it StalledError ends the run.
+    """
 
     async def main() -> None:
-        agents = Agents(settings, group, processors, status)
+        agents = Agents(settings, group, processors, status, anew)
         loop = asyncio.get_running_loop()
         if threading.current_thread() is threading.main_thread():
 

@@ -57,13 +57,17 @@ class Outgoing(NamedTuple):
 
 @dataclass(slots=True)
 class Status:
-    """What /health tells of a worker. `unreadable` counts messages without usable headers: no sink will report those."""
+    """What /health tells of a worker. `unreadable` counts messages without usable headers: no sink will report those.
+
+    `restarts`: how often it stood still and started anew.
+    """
 
     started: bool = False
     assigned: int = 0
     ledger: int = 0
     failures: int = 0
     unreadable: int = 0
+    restarts: int = 0
     problem: str = ""
 
 

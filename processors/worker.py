@@ -1,12 +1,19 @@
-"""Worker processes of the processors: start-up, the first offsets of a new consumer group, health, and `--workers N`."""
+"""Worker processes of the processors: start-up, the first offsets of a new consumer group, health, and `--workers N`.
+
+A worker that stands still starts anew in a fresh process state (docs/decisions/0011): alone it executes itself again, with the
+same process id; one of several ends with an exit code that only its parent sees, and the parent starts another in its place.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from typing import Final
@@ -25,6 +32,8 @@ from schemas.messages import LedgerHeaders, MessageError, Topic
 
 _FIRST_WAIT_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 10.0
+_STALLED: Final = 75  # exit code between a worker and its parent
+_RESTARTS: Final = "LUMENSTREAM_WORKER_RESTARTS"  # how often a process has executed itself again
 
 _log = get_logger("processor")
 
@@ -37,12 +46,23 @@ def group_of(settings: Settings) -> str:
 
 
 def run(
-    settings: Settings, worker: int = 0, *, processors: list[Processor] | None = None, stop: threading.Event | None = None
+    settings: Settings,
+    worker: int = 0,
+    *,
+    processors: list[Processor] | None = None,
+    stop: threading.Event | None = None,
+    restarts: int = 0,
+    anew: Callable[[], None] | None = None,
 ) -> None:
-    """One worker, until SIGTERM, SIGINT or `stop`. Tests may pass processors of their own."""
+    """One worker, until SIGTERM, SIGINT or `stop`. Tests may pass processors of their own.
+
+    `anew` starts a worker anew that stands still, and does not return; without it that is a StalledError.
+    """
     chosen = settings.process.processors
     used = processors if processors is not None else registry.create(chosen or None, settings.network.network_id())
     status = Status()
+    status.restarts = restarts
+    metrics.WORKER_RESTARTS.inc(restarts)
     port = settings.process.http_port + worker if settings.process.http_port else 0
     server = RoleServer(settings.http, port, lambda: health(status, worker), setting="process.http_port").start()
     metrics.DECODER_INFO.labels(DECODER).set(1)
@@ -59,7 +79,7 @@ def run(
             processors=[processor.name for processor in used],
             http_port=server.port,
         )
-        run_agents(settings, group_of(settings), used, status, stop)
+        run_agents(settings, group_of(settings), used, status, stop, anew)
         _log.info("worker ended", worker=worker, ledger=status.ledger)
     finally:
         server.stop()
@@ -74,6 +94,7 @@ def health(status: Status, worker: int) -> Health:
         "partitions": status.assigned,
         "failures": status.failures,
         "unreadable_messages": status.unreadable,
+        "restarts": status.restarts,
         "error": status.problem,
     }
     return Health(ok=not status.problem, ready=status.started and not status.problem, details=details)
@@ -120,45 +141,73 @@ def first_offset(reader: kafka.TopicReader, partition: int, sequence: int) -> in
 
 
 def run_workers(settings: Settings) -> None:
-    """`--workers N` processes. Nothing is restarted: when one ends abnormally all end, with its exit code (SystemExit)."""
+    """`--workers N` processes. One that stands still is replaced; when one ends in another way all end, with its exit code."""
     count = settings.process.workers
     if count == 1:
-        run(settings)
+        earlier = int(os.environ.get(_RESTARTS, "0"))
+        run(settings, restarts=earlier, anew=partial(_execute_again, earlier + 1))
         return
     kafka.wait_for_broker(settings.kafka, _FIRST_WAIT_SECONDS)
     kafka.ensure_topics(settings.kafka)
     set_first_offsets(settings)
     context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=_child, args=(settings, number), name=f"worker-{number}") for number in range(count)]
+    restarts = [0] * count
+
+    def create(number: int) -> SpawnProcess:
+        return context.Process(target=_child, args=(settings, number, restarts[number]), name=f"worker-{number}")
+
+    workers = [create(number) for number in range(count)]
     asked = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: _pass_on(workers, asked))
     for worker in workers:
         worker.start()
     code = 0
-    while alive := [worker for worker in workers if worker.is_alive()]:
+    while True:
+        for number in [number for number, worker in enumerate(workers) if worker.exitcode == _STALLED and not asked.is_set()]:
+            restarts[number] += 1
+            workers[number] = create(number)
+            workers[number].start()
+        alive = [worker for worker in workers if worker.is_alive()]
+        if not alive:
+            break
         wait([worker.sentinel for worker in alive], timeout=0.5)
-        ended = [worker for worker in workers if worker.exitcode not in (None, 0)]
+        ended = [worker for worker in workers if worker.exitcode not in (None, 0, _STALLED)]
         if ended or asked.is_set():
             code = 0 if asked.is_set() or not ended else _exit_code(ended[0])
             if not asked.is_set():
                 _log.error("a worker ended, ending all", worker=ended[0].name, exit_code=code)
             break
     _end_all(workers)
-    good = (0, -signal.SIGTERM) if asked.is_set() else (0,)  # a worker that was asked to end before it could listen
+    good = (0, -signal.SIGTERM, _STALLED) if asked.is_set() else (0,)  # a worker that was asked to end before it could listen
     if code == 0 and (late := [worker for worker in workers if worker.exitcode not in good]):
         code = _exit_code(late[0])
     if code:
         raise SystemExit(code)
 
 
-def _child(settings: Settings, worker: int) -> None:
+def _execute_again(restarts: int) -> None:
+    """The same command in this process, from the start. The threads of a client that stands still may never end by themselves."""
+    os.environ[_RESTARTS] = str(restarts)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def _end_stalled() -> None:
+    """End at once, as above, for the parent to start another."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(_STALLED)
+
+
+def _child(settings: Settings, worker: int, restarts: int) -> None:
     logs.configure(settings.log, f"processor-{worker}")
     threading.Thread(target=_end_with_parent, name="parent-watch", daemon=True).start()
     try:
         # The parent has set the first offsets, before any member joined the group.
         without_from = settings.model_copy(update={"process": settings.process.model_copy(update={"from_ledger": None})})
-        run(without_from, worker)
+        run(without_from, worker, restarts=restarts, anew=_end_stalled)
     except LumenstreamError as error:
         _log.error("worker failed", worker=worker, error=str(error), hint=error.hint)
         raise SystemExit(int(error.exit_code)) from error

@@ -114,10 +114,7 @@ def process(
     start_logging(settings, "worker")
     from processors import worker
 
-    if settings.process.workers > 1:
-        worker.run_workers(settings)
-    else:
-        worker.run(settings, worker=0)
+    worker.run_workers(settings)
 
 
 def sink(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -10,8 +11,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,9 @@ from processors.port import Processor
 from sandbox import ClosedLedger, Sandbox, SandboxSettings
 from schemas.messages import Headers, LedgerHeaders, PartHeaders, PartKind, Topic, partition_of
 from schemas.parts import Part, encode
+from tests.plugins.proxy import TcpProxy
 from tests.plugins.servers import KafkaForTest
+from tests.servers.cache import Unavailable
 from tests.servers.kafka import KafkaServer
 
 PARTITIONS = 4
@@ -384,11 +388,13 @@ if __name__ == "__main__":
 def start(settings: Settings, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """Start worker processes with the test's settings."""
     program = tmp_path / "program.py"
-    program.write_text(PROGRAM)
     started: list[subprocess.Popen[bytes]] = []
     root = Path(__file__).resolve().parents[2]
 
-    def run(workers: int = 1, **environment: str) -> subprocess.Popen[bytes]:
+    def run(
+        workers: int = 1, code: str = PROGRAM, process__stall_seconds: float = 30.0, **environment: str
+    ) -> subprocess.Popen[bytes]:
+        program.write_text(code)
         flags = {
             "kafka__bootstrap": settings.kafka.bootstrap,
             "kafka__topic_prefix": settings.kafka.topic_prefix,
@@ -396,6 +402,7 @@ def start(settings: Settings, tmp_path: Path) -> Iterator[Callable[..., subproce
             "kafka__session_timeout_seconds": 3.0,
             "process__http_port": 0,
             "process__workers": workers,
+            "process__stall_seconds": process__stall_seconds,
         }
         environment = {**os.environ, "PYTHONPATH": str(root), **environment}
         started.append(subprocess.Popen([sys.executable, str(program), repr(flags)], env=environment, stderr=subprocess.PIPE))
@@ -464,6 +471,115 @@ class TestProcesses:
         process.communicate(timeout=20)
         assert process.returncode == 1
         assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+STALLS = """
+import os, sys
+from pathlib import Path
+from lumenstream import logs
+from lumenstream.settings import load_settings
+from processors import agents, worker
+settings, mark = load_settings(**eval(sys.argv[1])), Path(sys.argv[0] + ".stalled")
+if settings.process.workers == 1 or __name__ != "__main__":
+    try:
+        mark.touch(exist_ok=False)
+    except FileExistsError:
+        pass
+    else:
+        async def never(*_, **__): ...
+        agents._Recovery._resume_streams = never
+if __name__ == "__main__":
+    logs.configure(settings.log, "worker")
+    worker.run_workers(settings)
+"""
+
+
+class TestStandingStill:
+    """Nothing tells that a client of Kafka has stopped for good: the worker has to see it, and to start anew."""
+
+    def test_a_worker_with_nothing_to_read_goes_on(self, settings: Settings, chain: list[ClosedLedger]) -> None:
+        idle = make_settings(settings.kafka.bootstrap, settings.kafka.topic_prefix, process__stall_seconds=1.0)
+        put_all(settings, chain[:4])
+        with running(idle, [Plain("a")]) as thread:
+            wait_until(lambda: pairs(settings) == expected(["a"], chain[:4]))
+            time.sleep(4.0)
+            assert thread.is_alive()
+            put_all(settings, chain[4:])
+            wait_until(lambda: pairs(settings) == expected(["a"], chain))
+
+    @pytest.mark.parametrize("workers", [1, 2])
+    def test_a_worker_process_starts_anew_by_itself(
+        self, settings: Settings, chain: list[ClosedLedger], start: Start, workers: int
+    ) -> None:
+        put_all(settings, chain)
+        process = start(workers, STALLS, process__stall_seconds=3.0)
+        wait_until(lambda: pairs(settings) == expected([*registry.REGISTRY], chain))
+        process.send_signal(signal.SIGTERM)
+        _, output = process.communicate(timeout=20)
+        assert process.returncode == 0, output.decode()
+        assert output.count(b"the worker stands still") == 1
+        assert output.count(b"worker started") == workers + 1
+
+    def test_a_seek_goes_back_to_what_was_never_committed(
+        self, settings: Settings, chain: list[ClosedLedger], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Faust seeks after a rebalance, and after it has thrown away what was fetched meanwhile."""
+        original, found = agents.Agents.run, []
+
+        async def run(worker_agents: agents.Agents) -> None:
+            found.append((worker_agents, asyncio.get_running_loop()))
+            await original(worker_agents)
+
+        monkeypatch.setattr(agents, "_COMMIT_SECONDS", 600.0)
+        monkeypatch.setattr(agents.Agents, "run", run)
+        put_all(settings, chain)
+        plain = Plain("a")
+        with running(settings, [plain]):
+            wait_until(lambda: pairs(settings) == expected(["a"], chain))
+            ((running_agents, loop),) = found
+            asyncio.run_coroutine_threadsafe(running_agents._app.consumer.perform_seek(), loop).result(WAIT_SECONDS)
+            wait_until(lambda: Counter(plain.seen) == Counter({closed.sequence: 2 for closed in chain}))
+
+    @pytest.mark.chaos
+    def test_a_broker_lost_again_while_its_group_is_joined(
+        self, chain: list[ClosedLedger], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Looking up the committed offsets then takes longer than one request may; the streams are resumed all the same."""
+        original, lose = agents._ConsumerThread._seek_to_committed, threading.Event()
+        server = KafkaServer()
+        with TcpProxy(server.port) as proxy, ExitStack() as cleanup:
+            server = KafkaServer(advertised_port=proxy.port)
+            proxy.target_port = server.port
+            try:
+                server.start()
+            except Unavailable as error:
+                pytest.skip(f"no Kafka to lose: {error}")
+            cleanup.callback(server.close)
+
+            async def seek(thread: agents._ConsumerThread) -> Any:
+                if lose.is_set():
+                    lose.clear()
+                    await asyncio.to_thread(proxy.cut)
+                return await original(thread)
+
+            monkeypatch.setattr(agents._ConsumerThread, "_seek_to_committed", seek)
+            timeouts = {"kafka__request_timeout_seconds": 2.0, "kafka__session_timeout_seconds": 1.0}
+            settings = make_settings(proxy.address, "lost.", **timeouts)
+            put_all(settings, chain[:4])
+            with running(settings, [Plain("a")]):
+                wait_until(lambda: pairs(settings) == expected(["a"], chain[:4]))
+                for round_ in (1, 2):
+                    lose.set()
+                    proxy.cut()
+                    time.sleep(2.0)  # the group forgets its member
+                    proxy.restore()
+                    wait_until(lambda: not lose.is_set())
+                    time.sleep(5.0)  # longer than one request may take
+                    proxy.restore()
+                    put_all(settings, chain[4 * round_ : 4 * round_ + 4])
+                    ledgers = chain[: 4 * round_ + 4]
+                    wait_until(partial(lambda ledgers: pairs(settings) == expected(["a"], ledgers), ledgers))
+        assert "stands still" not in caplog.text
 
 
 class TestBrokers:
