@@ -28,7 +28,6 @@ from schemas.events import encode_event, event_of
 from schemas.messages import Topic
 
 CURSOR: Final = "publisher_cursor"
-LATEST: Final = "latest_ingest_ledger"
 CHANNEL: Final = "lumenstream_ledger"
 LOCK_NAME: Final = "lumenstream-publisher"  # not of a network: a database belongs to one, and has its own lock space
 _FLUSH_SECONDS: Final = 30.0
@@ -133,7 +132,7 @@ class Publisher:
         """Publish the next ledgers and move the cursor; False when there is nothing new."""
         database.check_network(connection, self._settings.network.network_id())  # an empty one may have become another's
         cursor = self._read_cursor(connection)
-        latest = database.get_cursor(connection, LATEST)
+        latest = database.get_cursor(connection, database.Cursor.LATEST)
         bounds = {"cursor": cursor, "latest": latest, "limit": self._settings.publisher.batch_ledgers}
         ledgers = connection.execute(_NEXT_LEDGERS, bounds).fetchall()
         if not ledgers:
@@ -159,7 +158,7 @@ class Publisher:
     def _read_cursor(self, connection: psycopg.Connection[Any]) -> int:
         stored = connection.execute("SELECT value::int FROM ingest_store WHERE key = %s", (CURSOR,)).fetchone()
         if stored is None:
-            cursor = database.get_cursor(connection, LATEST)
+            cursor = database.get_cursor(connection, database.Cursor.LATEST)
             database.update_cursor(connection, CURSOR, cursor)
             _log.info("first start: publishing what is committed from now on", after_ledger=cursor)
         else:
