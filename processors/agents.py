@@ -91,6 +91,10 @@ class _ConsumerThread(AIOKafkaConsumerThread):
 
 
 class _Consumer(AIOKafkaConsumer):
+    def verify_event_path(self, now: float, tp: Any) -> None:
+        """Nothing: Faust's only logs, and ends the worker when a partition is looked at between its assignment and its first
+        position. Our own watch does more (docs/decisions/0011)."""
+
     def _new_consumer_thread(self) -> _ConsumerThread:
         return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
