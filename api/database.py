@@ -7,6 +7,8 @@ The time limit of a statement is kept here, not by a session setting: when it pa
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar
@@ -57,7 +59,8 @@ class Allowance:
 class Database:
     """Opens with the application and closes after the last request. `fetch` is safe to call from many tasks at once."""
 
-    def __init__(self, settings: DatabaseSettings) -> None:
+    def __init__(self, settings: DatabaseSettings, slow_seconds: float = math.inf) -> None:
+        self._slow_seconds = slow_seconds
         url = settings.url.get_secret_value()
         arguments = database.connection_arguments(settings, _APPLICATION)
         arguments["options"] = str(conninfo_to_dict(url).get("options") or "")
@@ -84,9 +87,23 @@ class Database:
     async def fetch(self, name: str, statement: str, values: Values, row: Callable[[Sequence[Any]], Row]) -> list[Row]:
         """All rows of a read. `name` is the query's in the metrics. A connection that turns out to be dead is replaced once."""
         metrics.API_QUERIES.labels(name).inc()
+        started = time.perf_counter()
+        try:
+            found = await self._found(name, statement, values)
+        finally:
+            self._note_slow(name, time.perf_counter() - started)
+        return [row(values_of_row) for values_of_row in found]
+
+    def _note_slow(self, name: str, seconds: float) -> None:
+        """Waiting for a connection counts: to the client it is the same. The values asked for are not logged."""
+        if seconds > self._slow_seconds:
+            metrics.API_SLOW_QUERIES.labels(name).inc()
+            _log.warning("a slow query", query=name, seconds=round(seconds, 3))
+
+    async def _found(self, name: str, statement: str, values: Values) -> list[TupleRow]:
         async with asyncio.timeout(self._timeout_seconds):
             try:
-                found = await self._run(statement, values)
+                return await self._run(statement, values)
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
                 reason = database.error_class(error)
                 if reason not in _CONNECTION_LOST:
@@ -94,8 +111,7 @@ class Database:
                 _log.warning("a read is repeated on a new connection", query=name, reason=reason)
                 metrics.SERVER_ERRORS.labels("database").inc()
                 await self._pool.check()
-                found = await self._run(statement, values)
-        return [row(values_of_row) for values_of_row in found]
+                return await self._run(statement, values)
 
     async def _run(self, statement: str, values: Values) -> list[TupleRow]:
         async with self._pool.connection() as connection, connection.cursor(binary=True) as cursor:

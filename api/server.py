@@ -18,16 +18,18 @@ import uvicorn
 from fastapi import FastAPI
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import health
+from api.admission import Admission
 from api.database import Database
 from api.execution import Executor
 from api.pages import Pages
 from api.schema import graphql_schema
-from api.transport import error_response, graphql, json_response
+from api.transport import Endpoint, error_response, json_response
 from lumenstream import database as ground
 from lumenstream import logs, metrics
 from lumenstream.errors import UnreachableError
@@ -37,6 +39,8 @@ from lumenstream.settings import Settings
 GRAPHQL: Final = "/graphql/query"
 PATHS: Final = frozenset({"/", GRAPHQL, "/health", "/ready", "/metrics"})  # labels of the request metric
 ALLOWED: Final = "OPTIONS, GET, POST"  # of the GraphQL endpoint
+CORS_METHODS: Final = ("GET", "POST")
+CORS_HEADERS: Final = ("Authorization", "Content-Type")
 STATIC: Final = "/static/"
 DRAIN_MARGIN_SECONDS: Final = 5
 KEEP_ALIVE_SECONDS: Final = 75
@@ -64,6 +68,8 @@ def run(settings: Settings) -> None:
         access_log=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        limit_concurrency=settings.api.max_connections,
+        forwarded_allow_ips=settings.api.trusted_proxies,
         timeout_graceful_shutdown=int(settings.api.request_timeout_seconds) + DRAIN_MARGIN_SECONDS,
     )
     server = uvicorn.Server(config)
@@ -91,9 +97,9 @@ def listen(host: str, port: int) -> socket.socket:
 
 def create_app(settings: Settings) -> FastAPI:
     """The application. Its database pool opens and closes with its lifespan."""
-    database = Database(settings.database)
+    database = Database(settings.database, settings.api.slow_query_seconds)
     network_id = settings.network.network_id().hex()
-    executor = Executor(graphql_schema(), settings, database)
+    endpoint = Endpoint(Executor(graphql_schema(), settings, database), settings.api, Admission(settings.api))
     pages = Pages() if settings.api.query_page else None
 
     @asynccontextmanager
@@ -102,6 +108,10 @@ def create_app(settings: Settings) -> FastAPI:
             yield
 
     app = FastAPI(title="Lumenstream", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    if settings.api.cors_origins:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=settings.api.cors_origins, allow_methods=CORS_METHODS, allow_headers=CORS_HEADERS
+        )
     app.add_middleware(Envelope)
     app.add_exception_handler(HTTPException, _http_error)
 
@@ -110,7 +120,7 @@ def create_app(settings: Settings) -> FastAPI:
             return Response(headers={"Allow": ALLOWED})
         if pages is not None and request.method == "GET" and _wants_page(request):
             return pages.page()
-        return await graphql(request, executor, settings.api, request.state.request_id)
+        return await endpoint.answer(request, request.state.request_id)
 
     async def home(_: Request) -> Response:
         return _not_found() if pages is None else pages.page()

@@ -13,8 +13,10 @@ import orjson
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
-from api.errors import INTERNAL_TEXT, Code
-from api.execution import Executor, Request
+from api.admission import Admission, HttpError
+from api.errors import INTERNAL_TEXT, ClientError, Code, public
+from api.execution import OK, Executor, Request
+from api.persisted import Persisted
 from lumenstream import logs, metrics
 from lumenstream.settings import ApiSettings
 
@@ -27,15 +29,6 @@ TIMED_OUT: Final = 504
 _log = logs.get_logger("api")
 
 
-class HttpError(Exception):
-    """A request refused before GraphQL: a status and one line of text."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-
-
 def json_response(status: int, body: Any, headers: dict[str, str] | None = None) -> Response:
     return Response(orjson.dumps(body), status, headers, JSON)
 
@@ -44,34 +37,70 @@ def error_response(status: int, message: str, headers: dict[str, str] | None = N
     return json_response(status, {"error": message}, headers)
 
 
-async def graphql(http: HttpRequest, executor: Executor, settings: ApiSettings, request_id: str) -> Response:
-    """The answer to a GraphQL request."""
-    try:
-        request = _from_url(http) if http.method == "GET" else await _from_body(http, settings.max_body_bytes)
-    except HttpError as error:
-        return error_response(error.status, error.message)
-    try:
-        async with asyncio.timeout(settings.request_timeout_seconds):
-            answer = await executor.answer(request, request_id)
-    except TimeoutError:
-        _log.warning("a request took too long", request_id=request_id, seconds=settings.request_timeout_seconds)
-        code = Code.INTERNAL_SERVER_ERROR.value
-        metrics.API_ERRORS.labels(code).inc()
-        failure = {"message": INTERNAL_TEXT, "extensions": {"code": code, "requestId": request_id}}
-        return json_response(TIMED_OUT, {"errors": [failure], "data": None})
-    return Response(answer.body, answer.status, media_type=JSON)
+class Endpoint:
+    """The GraphQL endpoint of one process."""
+
+    def __init__(self, executor: Executor, settings: ApiSettings, admission: Admission) -> None:
+        self._executor = executor
+        self._settings = settings
+        self._admission = admission
+        self._persisted = Persisted(settings)
+
+    async def answer(self, http: HttpRequest, request_id: str) -> Response:
+        """The answer to a GraphQL request."""
+        try:
+            with self._admission.place():
+                return await self._answer(http, request_id)
+        except HttpError as error:
+            return error_response(error.status, error.message, error.headers)
+        except ClientError as error:
+            return json_response(OK, {"errors": [public(error, request_id)], "data": None})
+
+    async def _answer(self, http: HttpRequest, request_id: str) -> Response:
+        body = b"" if http.method == "GET" else await _json_body(http, self._settings.max_body_bytes)
+        self._admission.admit(http, http.method, body, request_id)
+        given = _from_url(http) if http.method == "GET" else _json(body, "the body")
+        request = self._request(given, http.method == "GET")
+        try:
+            async with asyncio.timeout(self._settings.request_timeout_seconds):
+                answer = await self._executor.answer(request, request_id)
+        except TimeoutError:
+            _log.warning("a request took too long", request_id=request_id, seconds=self._settings.request_timeout_seconds)
+            code = Code.INTERNAL_SERVER_ERROR.value
+            metrics.API_ERRORS.labels(code).inc()
+            failure = {"message": INTERNAL_TEXT, "extensions": {"code": code, "requestId": request_id}}
+            return json_response(TIMED_OUT, {"errors": [failure], "data": None})
+        return Response(answer.body, answer.status, media_type=JSON)
+
+    def _request(self, given: Any, read_only: bool) -> Request:
+        if not isinstance(given, dict):
+            raise HttpError(BAD_REQUEST, "a GraphQL request is a JSON object with query, variables and operationName")
+        query, variables, name = given.get("query"), given.get("variables"), given.get("operationName")
+        if not isinstance(query, str | None):
+            raise HttpError(BAD_REQUEST, "query must be a string")
+        if not isinstance(variables, dict | None):
+            raise HttpError(BAD_REQUEST, "variables must be an object")
+        if not isinstance(name, str | None):
+            raise HttpError(BAD_REQUEST, "operationName must be a string")
+        text = self._persisted.query(query, given.get("extensions"))
+        if text is None:
+            raise HttpError(BAD_REQUEST, "query must be a string")
+        return Request(text, variables or {}, name or None, read_only)
 
 
-def _from_url(http: HttpRequest) -> Request:
+def _from_url(http: HttpRequest) -> dict[str, Any]:
     given = http.query_params
-    variables = _json(given["variables"].encode(), "variables") if given.get("variables") else None
-    return _request({"query": given.get("query"), "variables": variables, "operationName": given.get("operationName")}, True)
+    return {
+        "query": given.get("query"),
+        "operationName": given.get("operationName"),
+        **{name: _json(given[name].encode(), name) for name in ("variables", "extensions") if given.get(name)},
+    }
 
 
-async def _from_body(http: HttpRequest, limit: int) -> Request:
+async def _json_body(http: HttpRequest, limit: int) -> bytes:
     if http.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
         raise HttpError(WRONG_TYPE, f"Content-Type must be {JSON}")
-    return _request(_json(await _body(http, limit), "the body"), False)
+    return await _body(http, limit)
 
 
 async def _body(http: HttpRequest, limit: int) -> bytes:
@@ -91,16 +120,3 @@ def _json(text: bytes, what: str) -> Any:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise HttpError(BAD_REQUEST, f"{what} is not JSON: {error}") from error
-
-
-def _request(given: Any, read_only: bool) -> Request:
-    if not isinstance(given, dict):
-        raise HttpError(BAD_REQUEST, "a GraphQL request is a JSON object with query, variables and operationName")
-    query, variables, name = given.get("query"), given.get("variables"), given.get("operationName")
-    if not isinstance(query, str):
-        raise HttpError(BAD_REQUEST, "query must be a string")
-    if not isinstance(variables, dict | None):
-        raise HttpError(BAD_REQUEST, "variables must be an object")
-    if not isinstance(name, str | None):
-        raise HttpError(BAD_REQUEST, "operationName must be a string")
-    return Request(query, variables or {}, name or None, read_only)

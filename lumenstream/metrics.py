@@ -129,5 +129,22 @@ API_REQUEST_SECONDS: Final = Histogram(
 # Error rate by code: sum by (code) (rate(lumenstream_api_errors_total[5m]))
 API_ERRORS: Final = Counter("lumenstream_api_errors", "GraphQL errors by code", ["code"])
 
+# Clients that may not ask, by reason; a clock that is wrong shows as expired: rate(lumenstream_api_auth_refusals_total[5m])
+API_AUTH_REFUSALS: Final = Counter("lumenstream_api_auth_refusals", "Requests without a valid token, by reason", ["reason"])
+
+# Clocks that run apart: histogram_quantile(0.9, rate(lumenstream_api_auth_expired_seconds_bucket[1h]))
+API_AUTH_EXPIRED_SECONDS: Final = Histogram(
+    "lumenstream_api_auth_expired_seconds", "How long ago a refused token had expired", buckets=(1, 5, 15, 60, 300, 3600, 86400)
+)
+
+# Requests refused to protect the server: sum by (reason) (rate(lumenstream_api_refusals_total[5m]))
+API_REFUSALS: Final = Counter("lumenstream_api_refusals", "Requests over a rate limit, or beyond api.max_requests", ["reason"])
+
+# How full the server is: max(lumenstream_api_requests_under_way)
+API_REQUESTS_UNDER_WAY: Final = Gauge("lumenstream_api_requests_under_way", "GraphQL requests being answered")
+
+# Queries that should be looked at: sum by (query) (rate(lumenstream_api_slow_queries_total[1h]))
+API_SLOW_QUERIES: Final = Counter("lumenstream_api_slow_queries", "Database queries over api.slow_query_seconds", ["query"])
+
 # Queries against the database: rate(lumenstream_api_queries_total[1m])
 API_QUERIES: Final = Counter("lumenstream_api_queries", "Database queries by name", ["query"])

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from lumenstream.errors import ConfigurationError
+from schemas import strkey
 
 PASSPHRASES: Final = {
     "pubnet": "Public Global Stellar Network ; September 2015",
@@ -29,6 +30,11 @@ _PERCENT_ENCODED: Final = "in a URL the characters % @ / ? # : of a password are
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+def _split(value: Any) -> Any:
+    """`a, b` as the environment gives it, as a tuple."""
+    return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
 
 
 class NetworkSettings(_Section):
@@ -133,7 +139,7 @@ class ProcessSettings(_Section):
     @field_validator("processors", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
-        return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+        return _split(value)
 
 
 class SinkSettings(_Section):
@@ -173,6 +179,42 @@ class ApiSettings(_Section):
     introspection: bool = True
     request_timeout_seconds: float = Field(30.0, gt=0, le=600)
     query_page: bool = True
+    auth_public_keys: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="accounts (G..., comma separated) whose signed requests are answered; empty: no authentication"
+    )
+    auth_max_seconds: float = Field(15.0, gt=0, le=3600, description="longest life of a request's token")
+    rate_limit: str = Field("", description="per key or address and process, for example 50/second;2000/minute; empty: none")
+    max_requests: int = Field(512, ge=1, le=100_000, description="GraphQL requests under way; more get 503")
+    max_connections: int = Field(4_096, ge=1, le=1_000_000, description="open connections of a process; more get 503")
+    trusted_proxies: str = Field("127.0.0.1", description="addresses whose X-Forwarded-For is believed, comma separated")
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="origins (comma separated, or *) whose pages may ask; empty: none"
+    )
+    persisted_file: Path | None = Field(None, description="JSON object from SHA-256 to query text, known from the start")
+    persisted_only: bool = Field(False, description="answer the queries of persisted_file and no others")
+    slow_query_seconds: float = Field(1.0, gt=0, description="database queries that take longer are logged")
+
+    @field_validator("auth_public_keys", "cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return _split(value)
+
+    @field_validator("auth_public_keys")
+    @classmethod
+    def _accounts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for account in value:
+            if not strkey.is_account(account):
+                raise ValueError(f"not a Stellar public key (G...): {account[:72]!r}")
+        return value
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _limits(cls, value: str) -> str:
+        from limits import parse_many
+
+        if value:
+            parse_many(value)
+        return value
 
 
 class SandboxSettings(_Section):
