@@ -27,18 +27,18 @@ PAIR = Keypair.from_raw_ed25519_seed(bytes([7]) * 32)
 SIGNER = Signer(PAIR.secret)
 
 
-def post(api: Api, body: bytes = BODY, **headers: str) -> httpx.Response:
-    return api.http.post(PATH, content=body, headers={**JSON, **headers})
+def post(api: Api, body: bytes = BODY, headers: dict[str, str] | None = None) -> httpx.Response:
+    return api.http.post(PATH, content=body, headers={**JSON, **(headers or {})})
 
 
 def test_with_keys_every_request_is_signed(database_url: str) -> None:
     with serving(database_url, auth_public_keys=PAIR.public_key) as api:
         refused = post(api)
         assert (refused.status_code, refused.json()) == (401, {"error": "Not authorized."})
-        assert post(api, **SIGNER.headers("POST", PATH, BODY)).json() == {"data": {"__typename": "Query"}}
-        assert post(api, BODY + b" ", **SIGNER.headers("POST", PATH, BODY)).status_code == 401
-        assert post(api, BODY, **SIGNER.headers("POST", PATH, b"")).status_code == 401
-        assert post(api, b" " * 200_000, **SIGNER.headers("POST", PATH, BODY)).status_code == 413
+        assert post(api, headers=SIGNER.headers("POST", PATH, BODY)).json() == {"data": {"__typename": "Query"}}
+        assert post(api, BODY + b" ", SIGNER.headers("POST", PATH, BODY)).status_code == 401
+        assert post(api, BODY, SIGNER.headers("POST", PATH, b"")).status_code == 401
+        assert post(api, b" " * 200_000, SIGNER.headers("POST", PATH, BODY)).status_code == 413
         assert {api.http.get(path).status_code for path in ("/health", "/metrics")} <= {200, 503}, "the operator's pages are open"
 
 
@@ -59,10 +59,10 @@ def test_rate_limits_are_kept_by_key(database_url: str) -> None:
     other = Keypair.from_raw_ed25519_seed(bytes([8]) * 32)
     keys = f"{PAIR.public_key},{other.public_key}"
     with serving(database_url, auth_public_keys=keys, rate_limit="3/hour") as api:
-        statuses = [post(api, **SIGNER.headers("POST", PATH, BODY)).status_code for _ in range(5)]
+        statuses = [post(api, headers=SIGNER.headers("POST", PATH, BODY)).status_code for _ in range(5)]
         assert statuses == [200, 200, 200, 429, 429]
-        assert post(api, **Signer(other.secret).headers("POST", PATH, BODY)).status_code == 200
-        refused = post(api, **SIGNER.headers("POST", PATH, BODY))
+        assert post(api, headers=Signer(other.secret).headers("POST", PATH, BODY)).status_code == 200
+        refused = post(api, headers=SIGNER.headers("POST", PATH, BODY))
         assert 0 < int(refused.headers["retry-after"]) <= 3601
         assert refused.json() == {"error": "more than 3 per 1 hour requests"}
 
