@@ -8,7 +8,7 @@ import strawberry
 
 from api.database import Reader
 from api.loaders import Loaders
-from api.paging import Page, PageArguments, page_of
+from api.paging import KeyPage, Page, PageArguments, key_page_of, page_of
 from api.selection import NODE, Selections
 from lumenstream.settings import ApiSettings
 
@@ -27,6 +27,9 @@ class Context:
     def page(self, given: PageArguments, width: int) -> Page:
         """The page asked for, within this server's limits."""
         return page_of(given, width, self.settings.page_default, self.settings.page_max)
+
+    def key_page(self, given: PageArguments, width: int) -> KeyPage:
+        return key_page_of(given, width, self.settings.page_default, self.settings.page_max)
 
 
 Info = strawberry.Info[Context, None]

@@ -27,24 +27,12 @@ from graphql import (
 from api.errors import ClientError, Code
 from lumenstream.settings import ApiSettings
 
-MAX_COMPLEXITY: Final = 10_000
-
-_PAGED: Final = frozenset(
-    {
-        ("Query", "transactions"),
-        ("Query", "operations"),
-        ("Query", "stateChanges"),
-        ("Account", "transactions"),
-        ("Account", "operations"),
-        ("Account", "stateChanges"),
-        ("Transaction", "operations"),
-        ("Transaction", "stateChanges"),
-        ("Operation", "stateChanges"),
-    }
-)
 _UNPAGED: Final = frozenset({("Transaction", "accounts"), ("Operation", "accounts")})
 _MANY_BALANCES: Final = ("Query", "balancesByAccountAddresses")
 _UNPAGED_ROWS: Final = 50
+_TOTAL: Final = "totalCount"
+_TOTAL_COST: Final = 10  # for each row of the page: it may look at counts.MAX_COUNT entries of an index
+_CONNECTION: Final = "Connection"  # how the name of every type of a paged list ends
 _INTROSPECTION: Final = frozenset({"__schema", "__type"})
 
 Composite = GraphQLObjectType | GraphQLInterfaceType
@@ -68,8 +56,8 @@ def check(
         raise ClientError(
             Code.QUERY_TOO_DEEP, f"operation has depth {cost.depth}, which exceeds the limit of {settings.max_depth}"
         )
-    if cost.complexity > MAX_COMPLEXITY:
-        message = f"operation has complexity {cost.complexity}, which exceeds the limit of {MAX_COMPLEXITY}"
+    if cost.complexity > settings.max_complexity:
+        message = f"operation has complexity {cost.complexity}, which exceeds the limit of {settings.max_complexity}"
         raise ClientError(Code.COMPLEXITY_LIMIT_EXCEEDED, message)
 
 
@@ -131,18 +119,20 @@ class _Weigher:
     def _field(self, field: FieldNode, parent: Composite) -> Cost:
         name = field.name.value
         below = Cost(0, 0)
+        paged = False
         if field.selection_set is not None:
             kind = self._result_type(name, parent)
             below = self._selections(field.selection_set, kind)
+            paged = kind.name.endswith(_CONNECTION)
         place = (parent.name, name)
-        if place in _PAGED:
+        if paged:
             complexity = below.complexity * self._rows(field)
         elif place in _UNPAGED:
             complexity = below.complexity * _UNPAGED_ROWS
         elif place == _MANY_BALANCES:
             complexity = 1 + below.complexity * self._settings.max_balance_accounts
         else:
-            complexity = 1 + below.complexity
+            complexity = (_TOTAL_COST if name == _TOTAL else 1) + below.complexity
         return Cost(complexity, 0 if name in _INTROSPECTION else 1 + below.depth)
 
     def _rows(self, field: FieldNode) -> int:

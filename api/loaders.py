@@ -16,8 +16,10 @@ from strawberry.dataloader import DataLoader
 
 from api.database import Reader
 from api.paging import Page
-from api.queries import accounts, operations, state_changes, transactions
+from api.queries import accounts, claimable_balances, counts, market, operations, state_changes, transactions
 from api.queries.accounts import AccountKey
+from api.queries.claimable_balances import ClaimableBalanceRow, ClaimantRow
+from api.queries.market import PoolRow
 from api.queries.operations import OperationRow
 from api.queries.parts import Parent
 from api.queries.state_changes import StateChangeRow
@@ -41,6 +43,13 @@ class ChildShape(NamedTuple):
     selected: frozenset[str]
 
 
+class AccountShape(NamedTuple):
+    """The children that concern one account, with these fields selected."""
+
+    account: AccountKey
+    selected: frozenset[str]
+
+
 Read = Callable[[Sequence[Parent], Shape], Awaitable[Mapping[int, Value]]]
 
 
@@ -60,6 +69,22 @@ def _loader(read: Read[Shape, Value], absent: Callable[[], Value]) -> DataLoader
         return results
 
     return DataLoader(load_fn=load, max_batch_size=MAX_BATCH)
+
+
+def _named(
+    read: Callable[[Sequence[str]], Awaitable[Mapping[str, Value]]], absent: Callable[[], Value]
+) -> DataLoader[str, Value]:
+    """A loader by name."""
+
+    async def load(names: list[str]) -> list[Value | BaseException]:
+        found = await read(names)
+        return [found[name] if name in found else absent() for name in names]
+
+    return DataLoader(load_fn=load, max_batch_size=MAX_BATCH)
+
+
+def _zero() -> int:
+    return 0
 
 
 def _none() -> None:
@@ -120,3 +145,52 @@ class Loaders:
             return {**await operations.by_ids(self._database, parents, shape)}
 
         return _loader(read, _none)
+
+    @cached_property
+    def transactions_of_ledger(self) -> DataLoader[Key[ChildShape], list[TransactionRow]]:
+        async def read(parents: Sequence[Parent], shape: ChildShape) -> Mapping[int, list[TransactionRow]]:
+            return await transactions.of_ledgers(self._database, parents, shape.page, shape.selected)
+
+        return _loader(read, list)
+
+    @cached_property
+    def operations_of_account(self) -> DataLoader[Key[AccountShape], list[OperationRow]]:
+        async def read(parents: Sequence[Parent], shape: AccountShape) -> Mapping[int, list[OperationRow]]:
+            return await operations.of_account_in_transactions(self._database, shape.account, parents, shape.selected)
+
+        return _loader(read, list)
+
+    @cached_property
+    def state_changes_of_account(self) -> DataLoader[Key[AccountShape], list[StateChangeRow]]:
+        async def read(parents: Sequence[Parent], shape: AccountShape) -> Mapping[int, list[StateChangeRow]]:
+            return await state_changes.of_account_in_transactions(self._database, shape.account, parents, shape.selected)
+
+        return _loader(read, list)
+
+    @cached_property
+    def total(self) -> DataLoader[Key[counts.Children], int]:
+        async def read(parents: Sequence[Parent], shape: counts.Children) -> Mapping[int, int]:
+            return await counts.of_parents(self._database, shape, parents)
+
+        return _loader(read, _zero)
+
+    @cached_property
+    def liquidity_pool(self) -> DataLoader[str, PoolRow | None]:
+        async def read(pool_ids: Sequence[str]) -> Mapping[str, PoolRow | None]:
+            return {**await market.pools_by_ids(self._database, pool_ids)}
+
+        return _named(read, _none)
+
+    @cached_property
+    def claimable_balance(self) -> DataLoader[str, ClaimableBalanceRow | None]:
+        async def read(balance_ids: Sequence[str]) -> Mapping[str, ClaimableBalanceRow | None]:
+            return {**await claimable_balances.by_ids(self._database, balance_ids)}
+
+        return _named(read, _none)
+
+    @cached_property
+    def claimants(self) -> DataLoader[str, list[ClaimantRow]]:
+        async def read(balance_ids: Sequence[str]) -> Mapping[str, list[ClaimantRow]]:
+            return await claimable_balances.claimants(self._database, balance_ids)
+
+        return _named(read, list)

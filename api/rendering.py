@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
 
-from schemas import strkey
+from schemas import assets, strkey
 
 STROOPS: Final = 10_000_000
+NATIVE_ASSET: Final = "native"
 _SIGNED_64: Final = 1 << 64
+_SHORT_CODE_BYTES: Final = 4
+_LONG_CODE_BYTES: Final = 12
 
 
 def decimal7(stroops: int) -> str:
@@ -21,6 +26,40 @@ def decimal7(stroops: int) -> str:
 
 def decimal7_or_none(stroops: int | None) -> str | None:
     return None if stroops is None else decimal7(stroops)
+
+
+def ratio7(numerator: int, denominator: int) -> str | None:
+    """A ratio with seven decimals, rounded half up; None when it has no value."""
+    return None if denominator == 0 else decimal7((2 * numerator * STROOPS + denominator) // (2 * denominator))
+
+
+@lru_cache(maxsize=1 << 16)
+def token_of(network_id: bytes, asset: str) -> str:
+    """The contract address of the token of `native` or CODE:ISSUER. ValueError for other text."""
+    code, _, issuer = asset.partition(":")
+    if not issuer:
+        if asset != NATIVE_ASSET:
+            raise ValueError(f"neither native nor CODE:ISSUER: {asset[:80]!r}")
+        return strkey.encode(assets.contract_address(network_id, assets.NATIVE, NATIVE_ASSET, None))
+    account = strkey.decode(issuer)
+    raw = code_bytes(code)
+    if account[0] != strkey.ACCOUNT or not 1 <= len(raw) <= _LONG_CODE_BYTES:
+        raise ValueError(f"neither native nor CODE:ISSUER: {asset[:80]!r}")
+    return strkey.encode(assets.contract_address(network_id, asset_type(code), code, account))
+
+
+def asset_type(code: str) -> int:
+    """ALPHANUM4 or ALPHANUM12 by the code's length in bytes."""
+    return assets.ALPHANUM4 if len(code_bytes(code)) <= _SHORT_CODE_BYTES else assets.ALPHANUM12
+
+
+def code_bytes(code: str) -> bytes:
+    """The bytes of an asset's code. One that is no text is written as four characters."""
+    return code.encode("ascii").decode("unicode_escape").encode("latin-1") if "\\x" in code else code.encode()
+
+
+def base64_text(raw: bytes | None) -> str:
+    return base64.b64encode(raw).decode() if raw else ""
 
 
 def address(stored: bytes) -> str:

@@ -174,6 +174,7 @@ class ApiSettings(_Section):
     page_max: int = Field(100, ge=1, le=1000)
     max_body_bytes: int = Field(100 << 10, ge=1 << 10)
     max_depth: int = Field(15, ge=1, le=100)
+    max_complexity: int = Field(10_000, ge=1, description="what one operation may cost: fields, times the rows of pages")
     max_tokens: int = Field(5_000, ge=100)
     max_balance_accounts: int = Field(20, ge=1, le=1000)
     introspection: bool = True

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from api.database import Reader
-from api.paging import Page
 from api.queries.parts import Parent, parallel
 from schemas import strkey
 
@@ -20,14 +18,6 @@ class AccountKey(NamedTuple):
 
     account_id: bytes
     muxed_id: int | None = None
-
-
-class AccountPage(NamedTuple):
-    """A page of an account's list, within bounds of the close time."""
-
-    page: Page
-    since: datetime | None = None
-    until: datetime | None = None
 
 
 class LinkRow(NamedTuple):
@@ -51,6 +41,21 @@ def account_conditions(account: AccountKey, alias: str, values: dict[str, Any]) 
         return [f"{alias}.account_id = %(account)s"]
     values["muxed"] = account.muxed_id
     return [f"{alias}.account_id = %(account)s", f"{alias}.account_muxed_id = %(muxed)s::bigint"]
+
+
+def together(
+    with_account: AccountKey | None, links: str, identity: str, row: str, closed_at: str, values: dict[str, Any]
+) -> list[str]:
+    """The condition that this account takes part too, by the link table `links` with ids `identity`; none without an account."""
+    if with_account is None:
+        return []
+    values["counterparty"] = with_account.account_id
+    muxed = ""
+    if with_account.muxed_id is not None:
+        values["counterparty_muxed"] = with_account.muxed_id
+        muxed = " AND c.account_muxed_id = %(counterparty_muxed)s::bigint"
+    condition = f"c.account_id = %(counterparty)s{muxed} AND c.{identity} = {row} AND c.ledger_created_at = {closed_at}"
+    return [f"EXISTS (SELECT FROM {links} c WHERE {condition})"]
 
 
 async def of_transactions(database: Reader, parents: Sequence[Parent]) -> dict[int, list[AccountKey]]:

@@ -7,7 +7,9 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from api.paging import Page, moment_of
+from api.paging import KeyPage, Page, moment_of
+
+_LAST_ID: Final = (1 << 63) - 1
 
 
 class Parent(NamedTuple):
@@ -24,6 +26,25 @@ class Columns(NamedTuple):
     optional: Mapping[str, tuple[str, ...]]  # GraphQL field name -> columns
 
 
+class Window(NamedTuple):
+    """A page of a list of history, and what its rows must lie within: all bounds are inclusive."""
+
+    page: Page
+    since: datetime | None = None
+    until: datetime | None = None
+    from_ledger: int | None = None
+    to_ledger: int | None = None
+
+
+class Listing(NamedTuple):
+    """The rows of a list on all its pages: `source` is what follows FROM, `conditions` what must hold."""
+
+    name: str
+    source: str
+    conditions: list[str]
+    values: dict[str, Any]
+
+
 @lru_cache(maxsize=4096)
 def _projection(names: tuple[str, ...], unread: frozenset[str], alias: str) -> str:
     return ", ".join("NULL" if name in unread else f"{alias}.{name}" for name in names)
@@ -36,11 +57,11 @@ def projection(columns: Columns, selected: frozenset[str], alias: str) -> str:
     return _projection(columns.names, unread, alias)
 
 
-def direction(page: Page) -> str:
+def direction(page: Page | KeyPage) -> str:
     return "ASC" if page.forward else "DESC"
 
 
-def order(names: Iterable[str], page: Page) -> str:
+def order(names: Iterable[str], page: Page | KeyPage) -> str:
     way = direction(page)
     return "ORDER BY " + ", ".join(f"{name} {way}" for name in names)
 
@@ -65,16 +86,33 @@ def timed_beyond(page: Page, closed_at: str, names: tuple[str, ...], values: dic
     return conditions
 
 
-def between(since: datetime | None, until: datetime | None, closed_at: str, values: dict[str, Any]) -> list[str]:
-    """Bounds of the close time, both inclusive."""
+def within(window: Window, closed_at: str, identity: str, values: dict[str, Any]) -> list[str]:
+    """The bounds of a window on the close time, which leaves out chunks, and on the id, which indexes are ordered by.
+
+    `ledgers` has a row for every ledger there is history of: through it a time becomes an id.
+    """
     conditions = []
-    if since is not None:
-        values["since"] = since
-        conditions.append(f"{closed_at} >= %(since)s")
-    if until is not None:
-        values["until"] = until
-        conditions.append(f"{closed_at} <= %(until)s")
+    if window.since is not None:
+        values["since"] = window.since
+        first = _ledger("closed_at >= %(since)s ORDER BY l.closed_at, l.sequence", 0)
+        conditions += [f"{closed_at} >= %(since)s", f"{identity} >= coalesce({first}, {_LAST_ID})"]
+    if window.until is not None:
+        values["until"] = window.until
+        conditions += [
+            f"{closed_at} <= %(until)s",
+            f"{identity} < coalesce({_ledger('closed_at <= %(until)s ORDER BY l.closed_at DESC, l.sequence DESC', 1)}, 0)",
+        ]
+    if window.from_ledger is not None:
+        values["from_id"] = min(window.from_ledger << 32, _LAST_ID)
+        conditions.append(f"{identity} >= %(from_id)s::bigint")
+    if window.to_ledger is not None:
+        values["to_id"] = min((window.to_ledger + 1) << 32, _LAST_ID)
+        conditions.append(f"{identity} < %(to_id)s::bigint")
     return conditions
+
+
+def _ledger(chosen: str, ahead: int) -> str:
+    return f"(SELECT (l.sequence + {ahead})::bigint << 32 FROM ledgers l WHERE l.{chosen} LIMIT 1)"
 
 
 def where(conditions: list[str]) -> str:

@@ -10,8 +10,21 @@ from typing import Any, Final, NamedTuple
 
 from api.database import Reader
 from api.paging import Page
-from api.queries.accounts import AccountKey, AccountPage, account_conditions
-from api.queries.parts import PARENTS, Columns, Parent, between, beyond, order, parallel, projection, timed_beyond, where
+from api.queries.accounts import AccountKey, account_conditions, together
+from api.queries.parts import (
+    PARENTS,
+    Columns,
+    Listing,
+    Parent,
+    Window,
+    beyond,
+    order,
+    parallel,
+    projection,
+    timed_beyond,
+    where,
+    within,
+)
 from schemas import toid
 
 
@@ -97,57 +110,104 @@ class Filter(NamedTuple):
     operation_id: int | None = None
     category: str | None = None
     reason: str | None = None
+    token_ids: tuple[bytes, ...] = ()
+    to_muxed_id: str | None = None
+    counterparty: AccountKey | None = None
 
 
-async def listed(database: Reader, page: Page, selected: frozenset[str]) -> Sequence[StateChangeRow]:
+OF_TRANSACTION: Final = ("x.ledger_created_at = p.closed_at", "x.to_id = p.id")
+OF_OPERATION: Final = (
+    "x.ledger_created_at = p.closed_at",
+    f"x.to_id = p.id & ~{toid.OPERATION_MASK}::bigint",
+    "x.operation_id = p.id",
+)
+
+
+def whole(window: Window) -> Listing:
+    """All state changes within the window's bounds. Their order is the primary key's, which begins with the close time: bounds of
+    the ledger become bounds of the time."""
+    values: dict[str, Any] = {}
+    conditions = within(window, "x.ledger_created_at", "x.to_id", values)
+    if window.from_ledger is not None:
+        conditions.append(f"x.ledger_created_at >= {_closed_at('>= %(from_ledger)s::bigint ORDER BY l.sequence')}")
+        values["from_ledger"] = window.from_ledger
+    if window.to_ledger is not None:
+        conditions.append(f"x.ledger_created_at <= {_closed_at('<= %(to_ledger)s::bigint ORDER BY l.sequence DESC')}")
+        values["to_ledger"] = window.to_ledger
+    return Listing("state_changes", "state_changes x", conditions, values)
+
+
+def _closed_at(chosen: str) -> str:
+    return f"(SELECT l.closed_at FROM ledgers l WHERE l.sequence {chosen} LIMIT 1)"
+
+
+async def listed(database: Reader, window: Window, selected: frozenset[str]) -> Sequence[StateChangeRow]:
     """A page of all state changes."""
-    values: dict[str, Any] = {"fetch": page.fetch}
-    conditions = _whole_beyond(page, values)
+    page = window.page
+    name, source, conditions, values = whole(window)
+    values["fetch"] = page.fetch
+    conditions += _whole_beyond(page, values)
     statement = (
-        f"SELECT {projection(COLUMNS, selected, 'x')} FROM state_changes x {where(conditions)} "
-        f"{order(WHOLE_KEY, page)} LIMIT %(fetch)s"
+        f"SELECT {projection(COLUMNS, selected, 'x')} FROM {source} {where(conditions)} {order(WHOLE_KEY, page)} LIMIT %(fetch)s"
     )
-    return await database.fetch("state_changes", statement, values, StateChangeRow._make)
+    return await database.fetch(name, statement, values, StateChangeRow._make)
 
 
-async def of_account(
-    database: Reader, account: AccountKey, wanted: AccountPage, chosen: Filter, selected: frozenset[str]
-) -> Sequence[StateChangeRow]:
-    """A page of the state changes of an account that pass the filter."""
-    page = wanted.page
-    values: dict[str, Any] = {"fetch": page.fetch}
+def of_account(account: AccountKey, window: Window, chosen: Filter) -> Listing:
+    """The state changes of an account that pass the filter."""
+    values: dict[str, Any] = {}
     conditions = account_conditions(account, "x", values)
-    conditions += timed_beyond(page, "x.ledger_created_at", KEY, values)
-    conditions += between(wanted.since, wanted.until, "x.ledger_created_at", values)
+    conditions += within(window, "x.ledger_created_at", "x.to_id", values)
     conditions += _filtered(chosen, values)
+    return Listing("state_changes_of_account", "state_changes x", conditions, values)
+
+
+async def page_of_account(database: Reader, listing: Listing, page: Page, selected: frozenset[str]) -> Sequence[StateChangeRow]:
+    """A page of `of_account`."""
+    name, source, conditions, _ = listing
+    values = {**listing.values, "fetch": page.fetch}
+    conditions = [*conditions, *timed_beyond(page, "x.ledger_created_at", KEY, values)]
     statement = (
-        f"SELECT {projection(COLUMNS, selected, 'x')} FROM state_changes x {where(conditions)} {order(KEY, page)} LIMIT %(fetch)s"
+        f"SELECT {projection(COLUMNS, selected, 'x')} FROM {source} {where(conditions)} {order(KEY, page)} LIMIT %(fetch)s"
     )
-    return await database.fetch("state_changes_of_account", statement, values, StateChangeRow._make)
+    return await database.fetch(name, statement, values, StateChangeRow._make)
+
+
+async def of_account_in_transactions(
+    database: Reader, account: AccountKey, parents: Sequence[Parent], selected: frozenset[str]
+) -> dict[int, list[StateChangeRow]]:
+    """The state changes of the account in each transaction, by to_id."""
+    values: dict[str, Any] = parallel(parents)
+    conditions = [*account_conditions(account, "x", values), *OF_TRANSACTION]
+    statement = (
+        f"SELECT s.* FROM {PARENTS} CROSS JOIN LATERAL (SELECT {projection(COLUMNS, selected, 'x')} FROM state_changes x "
+        f"{where(conditions)} OFFSET 0) s"
+    )
+    rows = await database.fetch("state_changes_of_account_in_transactions", statement, values, StateChangeRow._make)
+    return _grouped(rows, True, attrgetter("to_id"))
 
 
 async def of_transactions(
     database: Reader, parents: Sequence[Parent], page: Page, selected: frozenset[str]
 ) -> dict[int, list[StateChangeRow]]:
     """A page of the state changes of each transaction, by to_id."""
-    rows = await _of_parents(database, "state_changes_of_transactions", "x.to_id = p.id", parents, page, selected)
-    return _grouped(rows, page, attrgetter("to_id"))
+    rows = await _of_parents(database, "state_changes_of_transactions", OF_TRANSACTION, parents, page, selected)
+    return _grouped(rows, page.forward, attrgetter("to_id"))
 
 
 async def of_operations(
     database: Reader, parents: Sequence[Parent], page: Page, selected: frozenset[str]
 ) -> dict[int, list[StateChangeRow]]:
     """A page of the state changes of each operation, by its id."""
-    match_parent = f"x.to_id = p.id & ~{toid.OPERATION_MASK}::bigint AND x.operation_id = p.id"
-    rows = await _of_parents(database, "state_changes_of_operations", match_parent, parents, page, selected)
-    return _grouped(rows, page, attrgetter("operation_id"))
+    rows = await _of_parents(database, "state_changes_of_operations", OF_OPERATION, parents, page, selected)
+    return _grouped(rows, page.forward, attrgetter("operation_id"))
 
 
 async def _of_parents(
-    database: Reader, name: str, match_parent: str, parents: Sequence[Parent], page: Page, selected: frozenset[str]
+    database: Reader, name: str, of_parent: tuple[str, ...], parents: Sequence[Parent], page: Page, selected: frozenset[str]
 ) -> Sequence[StateChangeRow]:
     values: dict[str, Any] = {**parallel(parents), "fetch": page.fetch}
-    conditions = ["x.ledger_created_at = p.closed_at", match_parent, *beyond(page, KEY, values)]
+    conditions = [*of_parent, *beyond(page, KEY, values)]
     # Without the fence the planner merges all chunks in key order, and looks into each for every parent.
     statement = (
         f"SELECT s.* FROM {PARENTS} CROSS JOIN LATERAL (SELECT * FROM ("
@@ -183,13 +243,24 @@ def _filtered(chosen: Filter, values: dict[str, Any]) -> list[str]:
     if chosen.reason is not None:
         values["reason"] = chosen.reason
         conditions.append("x.state_change_reason = %(reason)s")
+    for number, token_id in enumerate(chosen.token_ids):
+        values[f"token{number}"] = token_id
+        conditions.append(f"x.token_id = %(token{number})s")
+    if chosen.to_muxed_id is not None:
+        values["to_muxed_id"] = chosen.to_muxed_id
+        conditions.append("x.to_muxed_id = %(to_muxed_id)s")
+    conditions += together(
+        chosen.counterparty, "operations_accounts", "operation_id", "x.operation_id", "x.ledger_created_at", values
+    )
     return conditions
 
 
-def _grouped(rows: Sequence[StateChangeRow], page: Page, key: Callable[[StateChangeRow], int]) -> dict[int, list[StateChangeRow]]:
+def _grouped(
+    rows: Sequence[StateChangeRow], forward: bool, key: Callable[[StateChangeRow], int]
+) -> dict[int, list[StateChangeRow]]:
     grouped: dict[int, list[StateChangeRow]] = defaultdict(list)
     for row in rows:
         grouped[key(row)].append(row)
     for group in grouped.values():
-        group.sort(key=lambda row: row[:3], reverse=not page.forward)
+        group.sort(key=lambda row: row[:3], reverse=not forward)
     return grouped

@@ -12,18 +12,18 @@ from typing import Any, TypedDict
 import strawberry
 
 from api import rendering
-from api.context import Info, selected
-from api.loaders import Key
+from api.context import Info
 from api.paging import Page, encode_cursor, nanoseconds
 from api.queries.accounts import AccountKey
 from api.queries.parts import Parent
 from api.queries.state_changes import StateChangeRow
 from api.scalars import Time, UInt32
-from api.types import account_type, connections, operation_type
+from api.types import account_type, connections, operation_type, paged
 from api.types.described import described
+from api.types.enums import Category, Reason
 from api.types.later import LaterAccount, LaterOperation, LaterTransaction
 from schemas import strkey
-from schemas.state_changes import Category, Reason, flag_names
+from schemas.state_changes import flag_names
 
 
 @strawberry.interface(description="Something that happened to an account.")
@@ -46,9 +46,7 @@ class BaseStateChange:
     async def operation(self, info: Info) -> LaterOperation | None:
         if self.operation_id == 0:
             return None
-        key = Key(Parent(self.operation_id, self.ledger_created_at), selected(info, ()))
-        row = await info.context.loaders.operation.load(key)
-        return None if row is None else operation_type.operation(row)
+        return await operation_type.load_operation(info, Parent(self.operation_id, self.ledger_created_at))
 
     @strawberry.field
     async def transaction(self, info: Info) -> LaterTransaction:
@@ -176,12 +174,14 @@ def state_change(row: StateChangeRow) -> BaseStateChange:
     return _MAKE[category](common, row)
 
 
-def connection(page: Page, rows: Sequence[StateChangeRow], timed: bool) -> connections.StateChangeConnection:
+def connection(
+    page: Page, rows: Sequence[StateChangeRow], counter: paged.Counter, timed: bool
+) -> connections.StateChangeConnection:
     """The page's connection. `timed`: the list's cursors begin with the close time."""
-    kept, cursors, info = connections.cut(page, rows, _timed_cursor if timed else _cursor)
+    kept, cursors, info = paged.cut(page, rows, _timed_cursor if timed else _cursor)
     nodes = zip(kept, cursors, strict=True)
     edges = [connections.StateChangeEdge(node=state_change(row), cursor=cursor) for row, cursor in nodes]
-    return connections.StateChangeConnection(edges=edges, page_info=info)
+    return connections.StateChangeConnection(edges=edges, page_info=info, counter=counter)
 
 
 def _cursor(row: StateChangeRow) -> str:

@@ -1,34 +1,51 @@
-"""Connections and edges of the three lists, and the one page-info type (spec/api.md 1.2, 3)."""
+"""Connections and edges of the reference's three lists, whose edges and nodes may be null, as there (spec/api.md 1.2)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import NamedTuple
 
 import strawberry
 
-from api.paging import Page, slice_of
+from api.context import Info, selected
+from api.loaders import AccountShape, Key
+from api.queries.accounts import AccountKey
+from api.queries.parts import Parent
+from api.types import change_types, operation_type
+from api.types.described import described
 from api.types.later import LaterOperation, LaterStateChange, LaterTransaction
+from api.types.paged import Counted, PageInfo
 
-Row = TypeVar("Row")
 
+class Place(NamedTuple):
+    """Where a transaction stands in an account's list."""
 
-@strawberry.type
-class PageInfo:
-    start_cursor: str | None
-    end_cursor: str | None
-    has_next_page: bool
-    has_previous_page: bool
+    account: AccountKey
+    transaction: Parent
 
 
 @strawberry.type
 class TransactionEdge:
+    place: strawberry.Private[Place | None]
     node: LaterTransaction | None
     cursor: str
 
+    @described("In an account's list: the operations that the account takes part in. Null in other lists.")
+    async def operations(self, info: Info) -> list[LaterOperation] | None:
+        if self.place is None:
+            return None
+        key = Key(self.place.transaction, AccountShape(self.place.account, selected(info, ())))
+        return [operation_type.operation(row) for row in await info.context.loaders.operations_of_account.load(key)]
+
+    @described("In an account's list: what the transaction changed of the account. Null in other lists.")
+    async def state_changes(self, info: Info) -> list[LaterStateChange] | None:
+        if self.place is None:
+            return None
+        key = Key(self.place.transaction, AccountShape(self.place.account, selected(info, ())))
+        return [change_types.state_change(row) for row in await info.context.loaders.state_changes_of_account.load(key)]
+
 
 @strawberry.type
-class TransactionConnection:
+class TransactionConnection(Counted):
     edges: list[TransactionEdge] | None
     page_info: PageInfo
 
@@ -40,7 +57,7 @@ class OperationEdge:
 
 
 @strawberry.type
-class OperationConnection:
+class OperationConnection(Counted):
     edges: list[OperationEdge] | None
     page_info: PageInfo
 
@@ -52,19 +69,6 @@ class StateChangeEdge:
 
 
 @strawberry.type
-class StateChangeConnection:
+class StateChangeConnection(Counted):
     edges: list[StateChangeEdge] | None
     page_info: PageInfo
-
-
-def cut(page: Page, rows: Sequence[Row], cursor_of: Callable[[Row], str]) -> tuple[Sequence[Row], list[str], PageInfo]:
-    """The rows of a page, their cursors, and its info."""
-    part = slice_of(page, rows)
-    cursors = [cursor_of(row) for row in part.rows]
-    info = PageInfo(
-        start_cursor=cursors[0] if cursors else None,
-        end_cursor=cursors[-1] if cursors else None,
-        has_next_page=part.has_next,
-        has_previous_page=part.has_previous,
-    )
-    return part.rows, cursors, info

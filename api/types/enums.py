@@ -8,6 +8,8 @@ import strawberry
 
 from schemas.state_changes import Category, Reason
 
+__all__ = ["Category", "ClaimableBalanceEventKind", "OperationType", "Reason", "TokenType", "TradeKind"]
+
 STATE_CHANGE_ENUMS = (
     strawberry.enum(Category, name="StateChangeCategory", description="What kind of thing changed."),
     strawberry.enum(Reason, name="StateChangeReason", description="What happened to it."),
@@ -51,3 +53,17 @@ class TokenType(Enum):
     CLASSIC = "CLASSIC"
     SAC = "SAC"
     SEP41 = "SEP41"
+    LIQUIDITY_POOL = "LIQUIDITY_POOL"
+
+
+@strawberry.enum(description="Who stood on the other side of a trade: an offer or a pool.")
+class TradeKind(Enum):
+    ORDERBOOK = "ORDERBOOK"
+    LIQUIDITY_POOL = "LIQUIDITY_POOL"
+
+
+@strawberry.enum(description="What became of a claimable balance.")
+class ClaimableBalanceEventKind(Enum):
+    CREATED = "CREATED"
+    CLAIMED = "CLAIMED"
+    CLAWED_BACK = "CLAWED_BACK"

@@ -8,8 +8,11 @@ import strawberry
 
 if TYPE_CHECKING:
     from api.types.account_type import Account
+    from api.types.balance_types import Balance, Sep41Allowance
     from api.types.change_types import BaseStateChange
+    from api.types.claimable_types import ClaimableBalance, ClaimableBalanceEvent
     from api.types.connections import OperationConnection, StateChangeConnection, TransactionConnection
+    from api.types.market_types import Offer, Trade
     from api.types.operation_type import Operation
     from api.types.transaction_type import Transaction
 
@@ -20,3 +23,9 @@ LaterStateChange = Annotated["BaseStateChange", strawberry.lazy("api.types.chang
 LaterTransactions = Annotated["TransactionConnection", strawberry.lazy("api.types.connections")]
 LaterOperations = Annotated["OperationConnection", strawberry.lazy("api.types.connections")]
 LaterStateChanges = Annotated["StateChangeConnection", strawberry.lazy("api.types.connections")]
+LaterBalance = Annotated["Balance", strawberry.lazy("api.types.balance_types")]
+LaterAllowance = Annotated["Sep41Allowance", strawberry.lazy("api.types.balance_types")]
+LaterClaimableBalance = Annotated["ClaimableBalance", strawberry.lazy("api.types.claimable_types")]
+LaterClaimableBalanceEvent = Annotated["ClaimableBalanceEvent", strawberry.lazy("api.types.claimable_types")]
+LaterOffer = Annotated["Offer", strawberry.lazy("api.types.market_types")]
+LaterTrade = Annotated["Trade", strawberry.lazy("api.types.market_types")]

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 
 import strawberry
 
+from api import rendering
 from api.context import Info, selected
 from api.loaders import ChildShape, Key
 from api.paging import CHANGE, Page, PageArguments, encode_cursor, nanoseconds
+from api.queries import counts
 from api.queries.operations import OperationRow
 from api.queries.parts import Parent
 from api.scalars import Int64, Time, UInt32
-from api.types import account_type, change_types, connections, enums, transaction_type
+from api.types import account_type, change_types, connections, enums, paged, transaction_type
 from api.types.later import LaterAccount, LaterStateChanges, LaterTransaction
 from schemas import toid
 
@@ -46,7 +47,8 @@ class Operation:
         page = info.context.page(PageArguments(first, after, last, before), CHANGE)
         key = Key(self.parent, ChildShape(page, selected(info)))
         rows = await info.context.loaders.state_changes_of_operation.load(key)
-        return change_types.connection(page, rows, timed=False)
+        counter = paged.child_counter(info.context, counts.CHANGES_OF_OPERATION, self.parent)
+        return change_types.connection(page, rows, counter, timed=False)
 
 
 async def load_transaction(info: Info, child: Parent) -> LaterTransaction:
@@ -58,13 +60,19 @@ async def load_transaction(info: Info, child: Parent) -> LaterTransaction:
     return transaction_type.transaction(row)
 
 
+async def load_operation(info: Info, child: Parent) -> Operation | None:
+    """The operation with this id and close time."""
+    row = await info.context.loaders.operation.load(Key(child, selected(info, ())))
+    return None if row is None else operation(row)
+
+
 def operation(row: OperationRow) -> Operation:
     return Operation(
         parent=Parent(row.id, row.ledger_created_at),
         id=Int64(row.id),
         id_string=str(row.id),
         operation_type=enums.OperationType(row.operation_type),
-        operation_xdr=base64.b64encode(row.operation_xdr).decode() if row.operation_xdr else "",
+        operation_xdr=rendering.base64_text(row.operation_xdr),
         result_code=row.result_code,
         successful=row.successful,
         ledger_number=UInt32(row.ledger_number),
@@ -73,12 +81,12 @@ def operation(row: OperationRow) -> Operation:
     )
 
 
-def connection(page: Page, rows: Sequence[OperationRow], timed: bool) -> connections.OperationConnection:
+def connection(page: Page, rows: Sequence[OperationRow], counter: paged.Counter, timed: bool) -> connections.OperationConnection:
     """The page's connection. `timed`: the list's cursors begin with the close time."""
-    kept, cursors, info = connections.cut(page, rows, _timed_cursor if timed else _cursor)
+    kept, cursors, info = paged.cut(page, rows, _timed_cursor if timed else _cursor)
     nodes = zip(kept, cursors, strict=True)
     edges = [connections.OperationEdge(node=operation(row), cursor=cursor) for row, cursor in nodes]
-    return connections.OperationConnection(edges=edges, page_info=info)
+    return connections.OperationConnection(edges=edges, page_info=info, counter=counter)
 
 
 def _cursor(row: OperationRow) -> str:

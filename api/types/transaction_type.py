@@ -9,10 +9,12 @@ import strawberry
 from api.context import Info, selected
 from api.loaders import ChildShape, Key
 from api.paging import CHANGE, ID, Page, PageArguments, encode_cursor, nanoseconds
+from api.queries import counts
+from api.queries.accounts import AccountKey
 from api.queries.parts import Parent
 from api.queries.transactions import TransactionRow
 from api.scalars import Int64, Time, UInt32
-from api.types import account_type, change_types, connections, operation_type
+from api.types import account_type, change_types, connections, operation_type, paged
 from api.types.later import LaterAccount, LaterOperations, LaterStateChanges
 
 
@@ -39,7 +41,8 @@ class Transaction:
         page = info.context.page(PageArguments(first, after, last, before), ID)
         key = Key(self.parent, ChildShape(page, selected(info)))
         rows = await info.context.loaders.operations_of_transaction.load(key)
-        return operation_type.connection(page, rows, timed=False)
+        counter = paged.child_counter(info.context, counts.OPERATIONS_OF_TRANSACTION, self.parent)
+        return operation_type.connection(page, rows, counter, timed=False)
 
     @strawberry.field
     async def accounts(self, info: Info) -> list[LaterAccount]:
@@ -52,7 +55,8 @@ class Transaction:
         page = info.context.page(PageArguments(first, after, last, before), CHANGE)
         key = Key(self.parent, ChildShape(page, selected(info)))
         rows = await info.context.loaders.state_changes_of_transaction.load(key)
-        return change_types.connection(page, rows, timed=False)
+        counter = paged.child_counter(info.context, counts.CHANGES_OF_TRANSACTION, self.parent)
+        return change_types.connection(page, rows, counter, timed=False)
 
 
 def transaction(row: TransactionRow) -> Transaction:
@@ -73,13 +77,25 @@ def transaction(row: TransactionRow) -> Transaction:
     )
 
 
-def connection(page: Page, rows: Sequence[TransactionRow]) -> connections.TransactionConnection:
-    """The page's connection. Every list of transactions has cursors with the close time."""
-    kept, cursors, info = connections.cut(page, rows, _cursor)
-    nodes = zip(kept, cursors, strict=True)
-    edges = [connections.TransactionEdge(node=transaction(row), cursor=cursor) for row, cursor in nodes]
-    return connections.TransactionConnection(edges=edges, page_info=info)
+def connection(
+    page: Page, rows: Sequence[TransactionRow], counter: paged.Counter, *, account: AccountKey | None = None, timed: bool = True
+) -> connections.TransactionConnection:
+    """The page's connection. `account`: whose list it is. `timed`: the list's cursors begin with the close time."""
+    kept, cursors, info = paged.cut(page, rows, _timed_cursor if timed else _cursor)
+    edges = [
+        connections.TransactionEdge(node=transaction(row), cursor=cursor, place=_place(account, row))
+        for row, cursor in zip(kept, cursors, strict=True)
+    ]
+    return connections.TransactionConnection(edges=edges, page_info=info, counter=counter)
+
+
+def _place(account: AccountKey | None, row: TransactionRow) -> connections.Place | None:
+    return None if account is None else connections.Place(account, Parent(row.to_id, row.ledger_created_at))
 
 
 def _cursor(row: TransactionRow) -> str:
+    return encode_cursor(row.to_id)
+
+
+def _timed_cursor(row: TransactionRow) -> str:
     return encode_cursor(nanoseconds(row.ledger_created_at), row.to_id)

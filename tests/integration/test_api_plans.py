@@ -19,8 +19,8 @@ from psycopg.rows import TupleRow
 from api.database import Database
 from api.paging import Page, nanoseconds
 from api.queries import accounts, operations, state_changes, transactions
-from api.queries.accounts import AccountKey, AccountPage
-from api.queries.parts import Parent
+from api.queries.accounts import AccountKey
+from api.queries.parts import Parent, Window
 from api.queries.state_changes import Filter
 from schemas import toid
 from tests.integration.test_api_world import ALICE, settings_for
@@ -161,13 +161,23 @@ def _read_page(read: Callable[[Database, Page], Awaitable[object]], page: Page, 
     return read(database, page)
 
 
-READS |= paged(lambda db, page: transactions.listed(db, page, NOTHING), AFTER, "transactions")
-READS |= paged(lambda db, page: operations.listed(db, page, NOTHING), AFTER, "operations")
-READS |= paged(lambda db, page: state_changes.listed(db, page, NOTHING), AFTER_CHANGE, "state changes")
-READS |= paged(lambda db, page: transactions.of_account(db, ACCOUNT, AccountPage(page), NOTHING), AFTER, "account transactions")
-READS |= paged(lambda db, page: operations.of_account(db, ACCOUNT, AccountPage(page), NOTHING), AFTER, "account operations")
+READS |= paged(lambda db, page: transactions.listed(db, Window(page), NOTHING), AFTER, "transactions")
+READS |= paged(lambda db, page: operations.listed(db, Window(page), NOTHING), AFTER, "operations")
+READS |= paged(lambda db, page: state_changes.listed(db, Window(page), NOTHING), AFTER_CHANGE, "state changes")
 READS |= paged(
-    lambda db, page: state_changes.of_account(db, ACCOUNT, AccountPage(page), Filter(), NOTHING), AFTER_CHANGE, "account changes"
+    lambda db, page: transactions.page_of_account(db, transactions.of_account(ACCOUNT, Window(page)), page, NOTHING),
+    AFTER,
+    "account transactions",
+)
+READS |= paged(
+    lambda db, page: operations.page_of_account(db, operations.of_account(ACCOUNT, Window(page)), page, NOTHING),
+    AFTER,
+    "account operations",
+)
+READS |= paged(
+    lambda db, page: state_changes.page_of_account(db, state_changes.of_account(ACCOUNT, Window(page), Filter()), page, NOTHING),
+    AFTER_CHANGE,
+    "account changes",
 )
 
 

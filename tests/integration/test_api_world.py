@@ -104,7 +104,7 @@ def fill(connection: psycopg.Connection[Any]) -> None:
     to_id = toid.transaction_id(last, 1)
     for change in changes_of_every_kind(to_id, to_id + 1):
         put(connection, "state_changes", {**change, **stamp})
-    fill_ledger(connection, last)
+    fill_ledgers(connection)
     fill_balances(connection)
 
 
@@ -140,13 +140,18 @@ def fill_transaction(connection: psycopg.Connection[Any], ledger: int, order: in
         put(connection, "state_changes", {**credit, "state_change_category": "BALANCE", "state_change_reason": "CREDIT", **stamp})
 
 
+def fill_ledgers(connection: psycopg.Connection[Any]) -> None:
+    for ledger in range(FIRST_LEDGER, FIRST_LEDGER + LEDGERS):
+        fill_ledger(connection, ledger)
+    put(connection, "ingest_store", {"key": "latest_ingest_ledger", "value": str(FIRST_LEDGER + LEDGERS - 1)})
+    put(connection, "ingest_store", {"key": "oldest_ingest_ledger", "value": str(FIRST_LEDGER)})
+
+
 def fill_ledger(connection: psycopg.Connection[Any], ledger: int) -> None:
     counts = ("protocol_version", "transaction_count", "successful_transaction_count", "operation_count", "state_change_count")
     row = {"sequence": ledger, "hash": bytes(32), "previous_hash": bytes(32), "closed_at": closed_at(ledger)}
     row |= dict.fromkeys(counts, 1) | {"topic": "ledgers", "partition": 0, "offset": 0}
     put(connection, "ledgers", row)
-    put(connection, "ingest_store", {"key": "latest_ingest_ledger", "value": str(ledger)})
-    put(connection, "ingest_store", {"key": "oldest_ingest_ledger", "value": str(FIRST_LEDGER)})
 
 
 def fill_balances(connection: psycopg.Connection[Any]) -> None:
@@ -381,7 +386,7 @@ def test_a_fee_has_no_operation(api: Api) -> None:
     assert edges == [{"node": {"idString": f"{TO_ID}-0-1", "operation": None, "amount": "100"}}]
 
 
-BALANCES = """balance tokenId tokenType __typename
+BALANCES = """balance rawBalance tokenId tokenType __typename
     ... on NativeBalance { minimumBalance buyingLiabilities sellingLiabilities lastModifiedLedger numSubentries }
     ... on TrustlineBalance { code issuer type limit buyingLiabilities sellingLiabilities lastModifiedLedger
         isAuthorized isAuthorizedToMaintainLiabilities }
@@ -396,6 +401,7 @@ def test_balances_of_an_account(api: Api) -> None:
     assert native == {
         "__typename": "NativeBalance",
         "balance": "123.4567890",
+        "rawBalance": "1234567890",
         "tokenId": text(assets.contract_address(network, assets.NATIVE, "native", None)),
         "tokenType": "NATIVE",
         "minimumBalance": "1.0000000",
@@ -408,6 +414,7 @@ def test_balances_of_an_account(api: Api) -> None:
     assert by_code["USDC"] == {
         "__typename": "TrustlineBalance",
         "balance": "0.0000005",
+        "rawBalance": "5",
         "tokenId": text(assets.contract_address(network, assets.ALPHANUM4, "USDC", CAROL)),
         "tokenType": "CLASSIC",
         "code": "USDC",
@@ -437,6 +444,7 @@ def test_balances_of_many_keep_the_order_given(api: Api) -> None:
         {
             "__typename": "SACBalance",
             "balance": "1000000000000000000.0000001",
+            "rawBalance": str(10**25 + 1),
             "tokenId": text(TOKEN),
             "tokenType": "SAC",
             "code": "USDC",
