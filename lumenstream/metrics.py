@@ -75,6 +75,23 @@ LATENCY_SECONDS: Final = Histogram(
     "lumenstream_latency_seconds", "From arrival on the ledgers-changes topic to commit", buckets=_SECONDS
 )
 
+# Ledgers behind the topic, told by the writer itself: max(lumenstream_sink_lag_ledgers)
+SINK_LAG_LEDGERS: Final = Gauge("lumenstream_sink_lag_ledgers", "Ledgers on the ledgers topic that are not committed")
+
+# Seconds behind the network: max(lumenstream_sink_lag_seconds). On history or a sandbox it is the age of the close times.
+SINK_LAG_SECONDS: Final = Gauge("lumenstream_sink_lag_seconds", "Age of the close time of the cursor's ledger")
+
+# Catching up: max(lumenstream_sink_catching_up) == 1
+SINK_CATCHING_UP: Final = Gauge("lumenstream_sink_catching_up", "1 while ledgers are committed in groups")
+
+# Ledgers a transaction: rate(lumenstream_sink_group_ledgers_sum[5m]) / rate(lumenstream_sink_group_ledgers_count[5m])
+SINK_GROUP_LEDGERS: Final = Histogram(
+    "lumenstream_sink_group_ledgers", "Ledgers in one transaction", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+)
+
+# Groups that held a ledger the database refuses; the sink stops there: increase(lumenstream_sink_split_groups_total[1h]) > 0
+SINK_SPLIT_GROUPS: Final = Counter("lumenstream_sink_split_groups", "Refused groups that were committed ledger by ledger instead")
+
 # Who is the writer: lumenstream_sink_is_leader == 1
 SINK_IS_LEADER: Final = Gauge("lumenstream_sink_is_leader", "1 while this sink holds the writer's lock")
 

@@ -145,8 +145,13 @@ class ProcessSettings(_Section):
 class SinkSettings(_Section):
     reorder_window_ledgers: int = Field(64, ge=1, le=10_000, description="past it partitions that run ahead are paused")
     reorder_window_bytes: int = Field(256 << 20, ge=1 << 20)
-    group_ledgers: int = Field(16, ge=1, le=1000, description="ledgers in one transaction while catching up; 1: never group")
-    group_threshold: int = Field(32, ge=0, description="complete ledgers waiting before they are grouped")
+    group_threshold: int = Field(
+        16, ge=0, description="behind by more ledgers (waiting whole, or produced and not committed) they are committed in groups"
+    )
+    group_ledgers: int = Field(16, ge=1, le=1000, description="most ledgers in one transaction while catching up; 1: never group")
+    group_rows: int = Field(200_000, ge=1, description="a group that has so many history rows takes no further ledger")
+    group_bytes: int = Field(64 << 20, ge=1, description="most bytes of parts in a group; one ledger always goes")
+    group_wait_seconds: float = Field(0.5, ge=0, le=10, description="how long a group waits for ledgers that are on their way")
     missing_part_seconds: float = Field(30.0, gt=0, description="a ledger that waits longer for a part is reported")
     standby_poll_seconds: float = Field(1.0, gt=0, le=60)
     http_port: int = Field(8013, ge=0, le=65535)

@@ -89,11 +89,13 @@ def _delete(table: str, key: Sequence[str], kinds: Sequence[Kind]) -> sql.Compos
 
 
 class Latest(NamedTuple):
-    """The last of a key's changes: the row's values in the order of the columns. `gone`: the entry does not exist any more."""
+    """The last of a key's changes: the row's values in the order of the columns. `gone`: the entry does not exist any more.
+    `gone_ledger`: the last ledger of the group that removed it, whether it came again or not."""
 
     values: tuple[Value, ...]
     ledger: int
     gone: bool
+    gone_ledger: int | None
 
 
 class EntryTable:
@@ -125,25 +127,28 @@ class EntryTable:
         for rows in ledgers:
             for row in rows.current.get(self.family.name, ()):
                 key = tuple(_stored(row[place]) for place in self._key_places)
-                latest = Latest(self._values(row, rows), rows.header.sequence, row[self._operation] == REMOVE)
-                earlier = merged.get(key)
-                if self._sticky and earlier is not None and not latest.gone:
-                    latest = latest._replace(values=self._kept(earlier.values, latest.values))
-                merged[key] = latest
+                sequence, gone, earlier = rows.header.sequence, row[self._operation] == REMOVE, merged.get(key)
+                values = self._values(row, rows)
+                if self._sticky and earlier is not None and not gone and not earlier.gone:
+                    values = self._kept(earlier.values, values)
+                merged[key] = Latest(values, sequence, gone, sequence if gone else earlier and earlier.gone_ledger)
         return merged
 
-    def write(self, connection: Connection, merged: dict[Key, Latest]) -> None:
-        """Sorted, so that two writers would lock in the same order."""
-        changed = sorted((key, latest) for key, latest in merged.items() if not latest.gone)
-        gone = sorted((key, latest.ledger) for key, latest in merged.items() if latest.gone)
-        if changed:
-            columns = zip(*(latest.values for _, latest in changed), strict=True)
-            arrays = [_array(kind, column) for kind, column in zip(self._kinds, columns, strict=True)]
-            connection.execute(self._upsert, [*arrays, binary.int8_array(latest.ledger for _, latest in changed)])
+    def delete(self, connection: Connection, merged: dict[Key, Latest]) -> None:
+        """Rows of entries that went, also of those that came again: nothing of the old row may stay. Before `upsert`."""
+        gone = sorted((key, latest.gone_ledger) for key, latest in merged.items() if latest.gone_ledger is not None)
         if gone:
             keys = zip(*(key for key, _ in gone), strict=True)
             arrays = [_array(kind, column) for kind, column in zip(self._key_kinds, keys, strict=True)]
             connection.execute(self._delete, [*arrays, binary.int8_array(ledger for _, ledger in gone)])
+
+    def upsert(self, connection: Connection, merged: dict[Key, Latest]) -> None:
+        """Sorted, as in `delete`, so that two writers would lock in the same order."""
+        changed = sorted((key, latest) for key, latest in merged.items() if not latest.gone)
+        if changed:
+            columns = zip(*(latest.values for _, latest in changed), strict=True)
+            arrays = [_array(kind, column) for kind, column in zip(self._kinds, columns, strict=True)]
+            connection.execute(self._upsert, [*arrays, binary.int8_array(latest.ledger for _, latest in changed)])
 
     def _values(self, row: Row, rows: LedgerRows) -> tuple[Value, ...]:
         values = tuple(_stored(row[place]) if kind is Kind.ADDRESS else row[place] for place, kind in self._places)
@@ -166,7 +171,7 @@ CLAIMABLE_BALANCES: Final = EntryTable(
 OFFERS: Final = EntryTable("offers", families.OFFER_CHANGES, ("offer_id",))
 TABLES: Final = (LIQUIDITY_POOLS, LIQUIDITY_POOL_BALANCES, CLAIMABLE_BALANCES, OFFERS)
 
-# What a claimable balance is made for never changes, and its id never comes again.
+# What a claimable balance is made for never changes.
 _CLAIMANTS: Final = (
     "insert into claimable_balance_claimants (balance_id, account_id, predicate) "
     "select b, a, p::jsonb from unnest(%s::text[], %s::bytea[], %s::text[]) as new (b, a, p) on conflict do nothing"
@@ -182,19 +187,25 @@ def apply(connection: Connection, ledgers: Sequence[LedgerRows]) -> dict[str, in
     written: dict[str, int] = {}
     for table in TABLES:
         merged = table.merge(ledgers)
-        table.write(connection, merged)
-        written[table.name] = len(merged)
+        table.delete(connection, merged)
         if table is CLAIMABLE_BALANCES:
             written["claimable_balance_claimants"] = _apply_claimants(connection, ledgers, merged)
+        table.upsert(connection, merged)
+        written[table.name] = len(merged)
     return written
 
 
 def _apply_claimants(connection: Connection, ledgers: Sequence[LedgerRows], balances: dict[Key, Latest]) -> int:
+    """Between deletion and upsert of the balances, so that claimants of a balance that went go with it."""
     claimants: dict[tuple[str, bytes], bytes] = {}
     for rows in ledgers:
         for balance_id, account, predicate in rows.current.get(families.CLAIMABLE_BALANCE_CLAIMANTS.name, ()):
-            if not balances[(balance_id,)].gone:
+            latest = balances[(balance_id,)]
+            if not latest.gone and rows.header.sequence >= (latest.gone_ledger or 0):
                 claimants[balance_id, account_key(account)] = orjson.dumps(predicate, option=orjson.OPT_SORT_KEYS)
+    gone = sorted(key[0] for key, latest in balances.items() if latest.gone_ledger is not None)
+    if gone:
+        connection.execute(_CLAIMANTS_GONE, (binary.text_array(gone),))
     if claimants:
         keys = sorted(claimants)
         connection.execute(
@@ -205,7 +216,4 @@ def _apply_claimants(connection: Connection, ledgers: Sequence[LedgerRows], bala
                 binary.text_array(claimants[key].decode() for key in keys),
             ),
         )
-    gone = sorted(key[0] for key, latest in balances.items() if latest.gone)
-    if gone:
-        connection.execute(_CLAIMANTS_GONE, (binary.text_array(gone),))
     return len(claimants) + len(gone)

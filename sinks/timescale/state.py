@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -14,6 +15,7 @@ from lumenstream.roleserver import Health
 from lumenstream.settings import SinkSettings
 from sinks.timescale.reorder import Reorder, Waiting
 from sinks.timescale.tables import LedgerRows
+from sinks.timescale.tip import Tip
 from sinks.timescale.writer import Committed
 
 SUMMARY_SECONDS: Final = 10.0
@@ -30,6 +32,9 @@ class SinkState:
         self.cursor = 0
         self.waiting: Waiting | None = None
         self.buffered = 0
+        self.lag_ledgers: int | None = None
+        self.close_time: int | None = None
+        self.catching_up = False
         self._settings = settings
         self._missing_logged_at = 0.0
         self._labelled: set[str] = set()
@@ -42,7 +47,15 @@ class SinkState:
         Not ok: a server is away, the next ledger failed in a processor, or it has waited too long for a part.
         """
         waiting, now = self.waiting, time.time()
-        details: dict[str, Any] = {"role": "sink", "phase": self.phase, "cursor": self.cursor, "buffered_ledgers": self.buffered}
+        details: dict[str, Any] = {
+            "role": "sink",
+            "phase": self.phase,
+            "cursor": self.cursor,
+            "buffered_ledgers": self.buffered,
+            "lag_ledgers": self.lag_ledgers,
+            "lag_seconds": None if self.close_time is None else round(max(0.0, now - self.close_time), 3),
+            "catching_up": self.catching_up,
+        }
         problems = [f"{server}: {text}" for server, text in self.trouble.items()]
         if waiting is not None:
             seconds = max(0.0, now - waiting.since)
@@ -72,9 +85,16 @@ class SinkState:
             _log.info("the server answers again", server=server)
             self.trouble = {name: text for name, text in self.trouble.items() if name != server}
 
-    def observe(self, reorder: Reorder) -> None:
-        """Gauges of the window, and what the next ledger lacks, reported once per missing_part_seconds."""
-        self.buffered = len(reorder)
+    def observe(self, reorder: Reorder, tip: Tip, *, catching_up: bool) -> None:
+        """Gauges of the window and the lag, and what the next ledger lacks, reported once per missing_part_seconds."""
+        self.buffered, self.lag_ledgers, self.close_time = len(reorder), tip.lag, tip.close_time
+        if catching_up != self.catching_up:
+            _log.info("catching up, ledgers go in groups" if catching_up else "near the tip", ledger=self.cursor, behind=tip.lag)
+        self.catching_up = catching_up
+        metrics.SINK_CATCHING_UP.set(catching_up)
+        metrics.SINK_LAG_LEDGERS.set(math.nan if tip.lag is None else tip.lag)
+        if tip.close_time is not None:
+            metrics.SINK_LAG_SECONDS.set(max(0.0, time.time() - tip.close_time))
         metrics.SINK_BUFFERED_LEDGERS.set(len(reorder))
         metrics.SINK_BUFFERED_BYTES.set(reorder.bytes)
         waiting = self.waiting = reorder.waiting()
@@ -105,6 +125,7 @@ class SinkState:
         metrics.CURSOR_CLOSE_TIME.set(close_time)
         metrics.COMMITTED_LEDGERS.inc(count)
         metrics.COMMIT_SECONDS.observe(seconds)
+        metrics.SINK_GROUP_LEDGERS.observe(count)
         written = sum(done.rows.values())
         _log.debug("committed", ledger=done.last, ledgers=count, rows=written, milliseconds=round(seconds * 1000, 1))
         self._since_summary.update(ledgers=count, rows=written)

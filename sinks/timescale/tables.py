@@ -126,6 +126,10 @@ class LedgerRows:
     participants: tuple[list[Participant], list[Participant]] = field(default_factory=lambda: ([], []))
 
     @property
+    def history_count(self) -> int:
+        return sum(count for _, count in self.history.values())
+
+    @property
     def state_change_count(self) -> int:
         return self.history["state_changes"][1]
 

@@ -18,12 +18,12 @@ from psycopg import sql
 from lumenstream.crashpoint import crashpoint
 from lumenstream.database import NETWORK_ID, Connection, Cursor, compare_and_swap_cursor, get_cursor
 from lumenstream.errors import FencedError, IntegrityError
+from schemas.history import PARTICIPANTS
 from sinks.timescale import balances, entries, sep41, sep41_state
 from sinks.timescale.binary import COPY_HEADER, COPY_TRAILER, register
 from sinks.timescale.tables import HISTORY, LedgerEncoder, LedgerRows
 
 NOTIFY_CHANNEL: Final = "lumenstream_ledger"
-PARTICIPANTS: Final = "participants"  # its part says where the raw ledger lies
 
 _COPY: Final = {
     table: sql.SQL("copy {} ({}) from stdin (format binary)").format(
@@ -182,7 +182,7 @@ def read_state(connection: Connection, topic: str) -> tuple[int, str, dict[int, 
 
 def _ledger_values(rows: LedgerRows) -> tuple[object, ...]:
     header, ledger = rows.header, rows.ledger
-    source = ledger.parts[PARTICIPANTS].headers
+    source = ledger.parts[PARTICIPANTS].headers  # its part says where the raw ledger lies
     return (
         header.sequence,
         header.hash,
