@@ -40,6 +40,7 @@ class Cursor(StrEnum):
 
     LATEST = "latest_ingest_ledger"  # highest ledger fully committed
     OLDEST = "oldest_ingest_ledger"  # lowest ledger available
+    PUBLISHED = "publisher_cursor"  # highest ledger whose state changes were published; absent: there never was a publisher
 
 
 NETWORK_ID: Final = "network_id"  # key of `ingest_store`: whose ledgers these are, hex; set by the sink with its first ledger

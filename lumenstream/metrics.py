@@ -129,6 +129,26 @@ BACKFILL_DROPPED_PARTS: Final = Counter("lumenstream_backfill_dropped_parts", "P
 # Memory in unfinished ranges: lumenstream_backfill_buffered_bytes
 BACKFILL_BUFFERED_BYTES: Final = Gauge("lumenstream_backfill_buffered_bytes", "Bytes of parts whose range is not whole yet")
 
+# Where history begins: max(lumenstream_oldest_ledger)
+OLDEST_LEDGER: Final = Gauge("lumenstream_oldest_ledger", "Lowest ledger whose history is there")
+
+# Holes to fill by a backfill: max(lumenstream_missing_ledgers) > 0
+MISSING_LEDGERS: Final = Gauge("lumenstream_missing_ledgers", "Ledgers that are missing between the oldest one and the cursor")
+
+# How fast history goes: rate(lumenstream_retention_dropped_ledgers_total[1h])
+RETENTION_DROPPED_LEDGERS: Final = Counter("lumenstream_retention_dropped_ledgers", "Ledgers that retention dropped")
+
+# The disk fills while this is 1: max(lumenstream_retention_held) == 1
+RETENTION_HELD: Final = Gauge("lumenstream_retention_held", "1 while something holds back history that is due to be dropped")
+
+# A run of the maintenance role: rate(lumenstream_maintenance_seconds_sum[1h]) / rate(lumenstream_maintenance_seconds_count[1h])
+MAINTENANCE_SECONDS: Final = Histogram(
+    "lumenstream_maintenance_seconds", "Time of one run of the maintenance role", buckets=(*_SECONDS, 60.0, 300.0)
+)
+
+# Nobody maintains: time() - max(lumenstream_maintenance_last_run_seconds) > 900
+MAINTENANCE_LAST_RUN: Final = Gauge("lumenstream_maintenance_last_run_seconds", "When the last run succeeded, Unix seconds")
+
 # Servers that went away: increase(lumenstream_server_errors_total[5m])
 SERVER_ERRORS: Final = Counter("lumenstream_server_errors", "Failed calls to a server that are retried", ["server"])
 

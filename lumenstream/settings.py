@@ -10,6 +10,7 @@ import difflib
 import hashlib
 import os
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -26,6 +27,18 @@ PASSPHRASES: Final = {
     "sandbox": "Lumenstream Sandbox Network",
 }
 _PERCENT_ENCODED: Final = "in a URL the characters % @ / ? # : of a password are percent-encoded"
+
+
+# A length of time as PostgreSQL reads it; no months, whose length depends on when they begin.
+Duration = Annotated[str, Field(pattern=r"^(\d{1,6} (minute|hour|day|week)s?)?$")]
+
+
+def seconds_of(duration: str) -> int:
+    """A Duration in seconds, 0 for an empty one."""
+    if not duration:
+        return 0
+    count, unit = duration.split()
+    return int(timedelta(**{f"{unit.removesuffix('s')}s": int(count)}).total_seconds())
 
 
 class _Section(BaseModel):
@@ -166,6 +179,27 @@ class BackfillSettings(_Section):
     http_port: int = Field(8015, ge=0, le=65535, description="of a backfill sink")
 
 
+class MaintenanceSettings(_Section):
+    chunk_interval: Duration = Field("1 day", min_length=1, description="of new chunks of the history tables (TimescaleDB)")
+    retention_period: Duration = Field("", description="history that closed longer ago is dropped; empty: all is kept")
+    compress_after: Duration = Field("7 days", description="age at which chunks are compressed (community edition); empty: never")
+    compress_schedule: Duration = Field("12 hours", min_length=1, description="how often the compression job runs")
+    compress_max_chunks: int = Field(0, ge=0, le=10_000, description="chunks that one run compresses; 0: all that are due")
+    every_seconds: float = Field(60.0, ge=1, le=86_400, description="pause between two runs of `lumenstream maintain`")
+    delete_ledgers: int = Field(64, ge=1, le=10_000, description="ledgers dropped in one transaction (plain PostgreSQL)")
+    http_port: int = Field(8016, ge=0, le=65535)
+
+
+class StatusSettings(_Section):
+    targets: str = Field(
+        "",
+        description="where the roles are, as role=http://host:port, comma separated; a host with several addresses is several "
+        "roles; empty: the ports of these settings on this machine",
+    )
+    page: bool = Field(True, description="whether the API serves /status and /status.json")
+    gap_seconds: float = Field(60.0, ge=0, le=86_400, description="how long a count of missing ledgers is believed")
+
+
 class PublisherSettings(_Section):
     poll_seconds: float = Field(1.0, gt=0, le=60)
     batch_ledgers: int = Field(16, ge=1, le=1000)
@@ -259,6 +293,8 @@ class Settings(BaseSettings):
     process: ProcessSettings = ProcessSettings()
     sink: SinkSettings = SinkSettings()
     backfill: BackfillSettings = BackfillSettings()
+    maintenance: MaintenanceSettings = MaintenanceSettings()
+    status: StatusSettings = StatusSettings()
     publisher: PublisherSettings = PublisherSettings()
     api: ApiSettings = ApiSettings()
     sandbox: SandboxSettings = SandboxSettings()

@@ -27,7 +27,7 @@ from lumenstream.settings import Settings
 from schemas.events import encode_event, event_of
 from schemas.messages import Topic
 
-CURSOR: Final = "publisher_cursor"
+CURSOR: Final = database.Cursor.PUBLISHED
 CHANNEL: Final = "lumenstream_ledger"
 LOCK_NAME: Final = "lumenstream-publisher"  # not of a network: a database belongs to one, and has its own lock space
 _FLUSH_SECONDS: Final = 30.0

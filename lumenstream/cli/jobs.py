@@ -23,6 +23,9 @@ WorkersOption = Annotated[
 ]
 SinksOption = Annotated[int, typer.Option("--sinks", min=0, max=16, help="sinks to start; 0: `sink --backfill` runs elsewhere")]
 LogOption = Annotated[Path | None, typer.Option("--log-dir", help="logs of both (default: a temporary folder)")]
+PauseOption = Annotated[
+    bool, typer.Option("--pause-retention", help="drop nothing while this runs; for ledgers older than the retention period")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="a summary for programs")]
 _SHOWN_FAILURES = 20
 
@@ -37,12 +40,14 @@ def backfill(
     path: PathOption = None,
     rpc_url: RpcOption = None,
     log_dir: LogOption = None,
+    pause_retention: PauseOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Fill the gaps in history between two ledgers, while the live pipeline goes on.
 
     Only what is missing is read and written. Stop it and start it again as you like: what is committed stays. Balances are not
-    touched. Ends with exit code 8 and a list when a range could not be written.
+    touched. Ends with exit code 8 and a list when a range could not be written. Ledgers older than the retention period are
+    refused unless --pause-retention is given; then they stay while it runs, and longer if the period was raised meanwhile.
 
     Example: lumenstream backfill --start 63000000 --end 63100000 --workers 2 --source files --path ledgers/
     """
@@ -50,7 +55,7 @@ def backfill(
     start_logging(settings, "backfill")
     from producers.backfill import Request
 
-    run_job(settings, Request(start, end), workers, sinks, log_dir, as_json)
+    run_job(settings, Request(start, end, pause_retention=pause_retention), workers, sinks, log_dir, as_json)
 
 
 def verify(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lumenstream.cli.jobs import JsonOption, LogOption, SinksOption, WorkersOption, run_job
+from lumenstream.cli.jobs import JsonOption, LogOption, PauseOption, SinksOption, WorkersOption, run_job
 from lumenstream.cli.options import PANEL_HISTORY, command, settings_of, start_logging
 from lumenstream.cli.roles import PathOption, RpcOption, SourceOption
 from lumenstream.errors import ConfigurationError
@@ -27,6 +27,7 @@ def replay(
     path: PathOption = None,
     rpc_url: RpcOption = None,
     log_dir: LogOption = None,
+    pause_retention: PauseOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Process ledgers again: with --ledger one on which a processor failed, with --from and --to history that is committed.
@@ -48,7 +49,8 @@ def replay(
         raise ConfigurationError("which ledgers?", hint="give --ledger, or both --from and --to")
     from producers.backfill import Request
 
-    run_job(settings, Request(first, last, rewrite=True, processors=names), workers, sinks, log_dir, as_json)
+    request = Request(first, last, rewrite=True, processors=names, pause_retention=pause_retention)
+    run_job(settings, request, workers, sinks, log_dir, as_json)
 
 
 def _replay_one(settings: Settings, ledger: int, names: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""`migrate`, `topics`, `up` and the roles of the pipeline, each one process: produce, process, sink, publish, serve."""
+"""`migrate`, `topics`, `up` and the roles of the pipeline, each one process: produce, process, sink, publish, maintain, serve."""
 
 from __future__ import annotations
 
@@ -182,6 +182,35 @@ def serve(
     server.run(settings)
 
 
+def maintain(
+    ctx: typer.Context,
+    once: Annotated[bool, typer.Option("--once", help="one run, then stop; for a timer of your own")] = False,
+    port: Annotated[int | None, typer.Option("--port", help="of /health and /metrics (default: 8016)")] = None,
+) -> None:
+    """Keep the history tables in shape: retention, compression, chunk sizes, and an oldest cursor that tells the truth.
+
+    On TimescaleDB's community edition its own jobs are made to match the settings; on the Apache edition old chunks are dropped
+    from here, on plain PostgreSQL old ledgers are deleted in batches. Without a retention period nothing is dropped.
+
+    Example: LUMENSTREAM_MAINTENANCE__RETENTION_PERIOD='90 days' lumenstream maintain --once
+    """
+    settings = settings_of(ctx, maintenance__http_port=port)
+    start_logging(settings, "maintenance")
+    from sinks.timescale import maintenance
+
+    if not once:
+        maintenance.run(settings)
+        return
+    outcome = maintenance.run_once(settings)
+    if not outcome.worked:
+        typer.echo("another one is at work")
+        return
+    for line in outcome.changed:
+        typer.echo(line)
+    held = f"; held: {outcome.held_by}" if outcome.held_by else ""
+    typer.echo(f"{outcome.dropped_ledgers} ledgers dropped, the oldest is {outcome.oldest}{held}")
+
+
 def up(
     ctx: typer.Context,
     source: SourceOption = None,
@@ -223,6 +252,7 @@ def add_to(app: typer.Typer) -> None:
         ("process", process),
         ("sink", sink),
         ("publish", publish),
+        ("maintain", maintain),
         ("serve", serve),
     ):
         command(app, name, PANEL_ROLES)(function)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Final, NamedTuple, TypeVar
 
 import psycopg
 
-from lumenstream import metrics
+from lumenstream import metrics, retention
 from lumenstream.database import Connection, Cursor, check_schema, connect, get_cursor, is_permanent
 from lumenstream.errors import UnreachableError
 from lumenstream.logs import get_logger
@@ -66,6 +67,11 @@ class Book:
     def processors(self) -> list[str]:
         """The names that the live sink knows."""
         return [name for (name,) in self._do(lambda c: c.execute("select name from processors").fetchall())]
+
+    def horizon(self) -> datetime | None:
+        """What closed earlier is dropped before a job could end; None when everything is kept."""
+        horizon = self._do(retention.read).horizon
+        return None if horizon is None else horizon + retention.MARGIN
 
     def places(self, wanted: Range) -> list[Place]:
         rows = self._do(

@@ -13,13 +13,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Final
 
-from lumenstream import kafka, metrics
+from lumenstream import kafka, metrics, retention
 from lumenstream.errors import ConfigurationError, IntegrityError, UnreachableError
 from lumenstream.logs import get_logger
 from lumenstream.settings import Settings
-from producers.backfill.book import Book
+from lumenstream.xdr.rows import LedgerHeader
+from producers.backfill.book import Book, Place
 from producers.backfill.plan import Predecessors, Range, cut, missing
 from producers.backfill.raw import RawLedgers
 from producers.backfill.sending import Refused, Sender
@@ -34,12 +36,14 @@ _log = get_logger("backfill")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Ledgers `start` to `end`. `rewrite` False: only those missing; `processors`: only their rows, of ledgers that are there."""
+    """Ledgers `start` to `end`. `rewrite` False: only those missing; `processors`: only their rows, of ledgers that are there;
+    `pause_retention`: nothing is dropped while the job runs, so that it may write what is older than the retention period."""
 
     start: int
     end: int
     rewrite: bool = False
     processors: tuple[str, ...] = ()
+    pause_retention: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,7 @@ class Job:
         self.ranges: list[Range] = []
         self.parts: tuple[str, ...] = ()
         self._predecessors = Predecessors((), None)
+        self._horizon: datetime | None = None  # ledgers that closed earlier are not for this job
 
     def close(self) -> None:
         self._book.close()
@@ -147,12 +152,22 @@ class Job:
         """Until every range has ended or `stop` is set. `watch` hears of progress; `check` may raise when helpers have died."""
         kafka.wait_for_broker(self._settings.kafka, self._settings.kafka.request_timeout_seconds)
         kafka.ensure_topics(self._settings.kafka)
+        request = self._request
+        entry = retention.JobEntry(
+            self.name, self.ranges[0].first, self.ranges[-1].last, request.processors or None, request.pause_retention
+        )
+        with retention.Lease(self._settings.database, entry, self._settings.backfill.keep_days):
+            return self._run(watch, check)
+
+    def _run(self, watch: Callable[[Progress], None], check: Callable[[], None]) -> Summary:
         started = time.monotonic()
         state = _State(deque(self.ranges), moved_at=started)
-        self._book.begin(self.name, self.ranges, self.parts, self._request.processors or None)
-        _log.info("job started", job=self.name, ranges=len(self.ranges), parts=self.parts)
         raw, sender = RawLedgers(self._settings, self._stop), Sender(self._settings)
         try:
+            self._refuse_old_ledgers(raw)
+            self._book.begin(self.name, self.ranges, self.parts, self._request.processors or None)
+            _log.info("job started", job=self.name, ranges=len(self.ranges), parts=self.parts)
+            state.moved_at = time.monotonic()
             while (state.pending or state.open) and not self._stop.is_set():
                 check()
                 if state.pending and len(state.open) < self._settings.backfill.max_open_ranges:
@@ -179,6 +194,31 @@ class Job:
             interrupted=interrupted,
         )
 
+    def _refuse_old_ledgers(self, raw: RawLedgers) -> None:
+        """ConfigurationError when the job's first ledger is one that retention drops, or is about to."""
+        self._horizon = None if self._request.pause_retention else self._book.horizon()
+        if self._horizon is None:
+            return
+        first = Range(self.ranges[0].first, self.ranges[0].first)
+        try:
+            for _, header in raw.read(first, self._places(first)):
+                self._refuse_old(header)
+        except Refused as error:
+            raise ConfigurationError(
+                str(error), hint="begin later, raise LUMENSTREAM_MAINTENANCE__RETENTION_PERIOD, or give --pause-retention"
+            ) from error
+        except (IntegrityError, UnreachableError) as error:
+            _log.info("the first ledger cannot be read yet, its range will tell", ledger=first.first, reason=str(error))
+
+    def _refuse_old(self, header: LedgerHeader) -> None:
+        """Refused when retention would drop a ledger while the job still writes."""
+        closed = datetime.fromtimestamp(header.close_time, UTC)
+        if self._horizon is not None and closed < self._horizon:
+            raise Refused(f"ledger {header.sequence} closed {closed:%Y-%m-%d %H:%M}, which is older than what retention keeps")
+
+    def _places(self, wanted: Range) -> Sequence[Place]:
+        return self._book.places(wanted) if self._request.rewrite else []
+
     def _send(self, state: _State, raw: RawLedgers, sender: Sender) -> None:
         """Send the next range. A source that cannot give it, or a message too large, fails the range and no other."""
         wanted = state.pending.popleft()
@@ -202,9 +242,9 @@ class Job:
     def _messages(self, wanted: Range, raw: RawLedgers) -> Sequence[tuple[LedgerHeaders, bytes, bytes, int]]:
         """(headers, key, value, partition) of every ledger of a range."""
         settings = self._settings.kafka
-        places = self._book.places(wanted) if self._request.rewrite else []
         messages = []
-        for ledger, header in raw.read(wanted, places):
+        for ledger, header in raw.read(wanted, self._places(wanted)):
+            self._refuse_old(header)
             headers = LedgerHeaders(
                 sequence=ledger.sequence,
                 previous_sequence=self._predecessors.of(ledger.sequence),

@@ -83,9 +83,7 @@ def _parsed(data: bytes) -> tuple[xdr.LedgerCloseMeta, Any]:
 
 def _diagnostic_event(size: int) -> xdr.DiagnosticEvent:
     body = xdr.ContractEventBody(0, xdr.ContractEventV0(topics=[scval.to_symbol("padding")], data=scval.to_bytes(bytes(size))))
-    event = xdr.ContractEvent(
-        ext=xdr.ExtensionPoint(0), contract_id=None, type=xdr.ContractEventType.DIAGNOSTIC, body=body
-    )
+    event = xdr.ContractEvent(ext=xdr.ExtensionPoint(0), contract_id=None, type=xdr.ContractEventType.DIAGNOSTIC, body=body)
     return xdr.DiagnosticEvent(in_successful_contract_call=True, event=event)
 
 

@@ -247,9 +247,7 @@ def test_broken_hash_chain_in_the_source(
     refuse_then_go_on(make_pipeline, baseline, source, write_ledgers(tmp_path / "broken", broken), ledgers[wrong - 1].sequence)
 
 
-def test_another_network_in_the_source(
-    make_pipeline: MakePipeline, source: Source, baseline: Baseline, tmp_path: Path
-) -> None:
+def test_another_network_in_the_source(make_pipeline: MakePipeline, source: Source, baseline: Baseline, tmp_path: Path) -> None:
     """Nothing of it reaches the topic, whatever the folder is called."""
     other = chain(source, passphrase=OTHER_NETWORK)
     refuse_then_go_on(make_pipeline, baseline, source, write_ledgers(tmp_path / "other", other), None)

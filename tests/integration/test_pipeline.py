@@ -128,8 +128,7 @@ def not_ours(run: Run) -> list[dict[str, Any]]:
     return [
         row
         for row in run.reference("state_changes")
-        if row["state_change_id"] // STREAM >= STREAMS
-        or (row["state_change_id"] // STREAM == DEPLOYS and row["to_id"] in failed)
+        if row["state_change_id"] // STREAM >= STREAMS or (row["state_change_id"] // STREAM == DEPLOYS and row["to_id"] in failed)
     ]
 
 

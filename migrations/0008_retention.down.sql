@@ -1,0 +1,2 @@
+DROP TABLE backfill_jobs;
+DROP TABLE retention;
