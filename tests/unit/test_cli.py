@@ -21,7 +21,7 @@ from lumenstream.cli.options import GLOBAL_OPTIONS
 from lumenstream.errors import ConfigurationError, ExitCode
 
 COMMANDS = (
-    *("demo", "up", "migrate", "topics", "doctor"),
+    *("demo", "up", "maintain", "migrate", "topics", "doctor"),
     *("produce", "process", "sink", "publish", "serve"),
     *("status", "config", "bench", "decode", "derive", "sandbox", "replay"),
     *("backfill", "verify"),
