@@ -48,11 +48,6 @@ class Admission:
         self._max_under_way = settings.max_requests
         self._under_way = 0
 
-    @property
-    def needs_body(self) -> bool:
-        """Whether a request is judged by its body too, so that it has to be read first."""
-        return self._authenticator.required
-
     @contextmanager
     def place(self) -> Iterator[None]:
         """A place for one request. HttpError 503 when all are taken."""
@@ -67,18 +62,19 @@ class Admission:
             self._under_way -= 1
             metrics.API_REQUESTS_UNDER_WAY.set(self._under_way)
 
-    def admit(self, http: HTTPConnection, method: str, body: bytes, request_id: str) -> str:
+    def admit(self, http: HTTPConnection, method: str, body: bytes, request_id: str, token: str | None = None) -> str:
         """The key that a request counts under: the account that signed it, else the client's address.
 
-        HttpError 401 when it is not signed as it must be, 429 when its key asks too often.
+        `token` stands in for the Authorization header where a client cannot set one. HttpError 401 when the request is not signed
+        as it must be, 429 when its key asks too often.
         """
-        key = self._authenticated(http, method, body, request_id) if self._authenticator.required else _address(http)
+        key = self._authenticated(http, method, body, request_id, token) if self._authenticator.required else _address(http)
         self._count(key)
         return key
 
-    def _authenticated(self, http: HTTPConnection, method: str, body: bytes, request_id: str) -> str:
+    def _authenticated(self, http: HTTPConnection, method: str, body: bytes, request_id: str, token: str | None) -> str:
         try:
-            return self._authenticator.account(http.headers.get("authorization"), method, target(http), body)
+            return self._authenticator.account(token or http.headers.get("authorization"), method, target(http), body)
         except NotAuthorized as refusal:
             _log.info("not authorized", request_id=request_id, reason=refusal.reason, detail=str(refusal))
             raise HttpError(UNAUTHORIZED, NOT_AUTHORIZED_TEXT, {"WWW-Authenticate": "Bearer"}) from refusal

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import strawberry
 
-from api.database import Reader
+from api.database import Allowance, Reader
+from api.live.feed import Feed
 from api.loaders import Loaders
 from api.paging import KeyPage, Page, PageArguments, key_page_of, page_of
 from api.selection import NODE, Selections
 from lumenstream.settings import ApiSettings
+
+
+class Live(NamedTuple):
+    """What a subscription reads on with: rows without the limit of one request, and a bell for each ledger."""
+
+    source: Reader
+    feed: Feed
 
 
 @dataclass(slots=True)
@@ -22,7 +31,19 @@ class Context:
     network_id: bytes
     loaders: Loaders
     request_id: str
+    live: Live | None = None  # of a subscription
     selections: Selections = field(default_factory=Selections)
+
+    def streaming(self) -> Live:
+        """LookupError outside a subscription."""
+        if self.live is None:
+            raise LookupError("this request is no subscription")
+        return self.live
+
+    def renew(self) -> None:
+        """For the next event of a subscription: nothing remembered, a whole allowance of reads."""
+        self.database = Allowance(self.streaming().source)
+        self.loaders = Loaders(self.database)
 
     def page(self, given: PageArguments, width: int) -> Page:
         """The page asked for, within this server's limits."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import Future
 from collections import OrderedDict
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, Sequence
 from inspect import isawaitable
 from types import CoroutineType
 from typing import Any, Final, NamedTuple, TypeGuard
@@ -29,15 +29,17 @@ from graphql import (
     get_operation_ast,
     parse,
     specified_rules,
+    subscribe,
     validate,
 )
 from graphql.execution.values import get_variable_values
 from graphql.validation import ASTValidationRule, MaxIntrospectionDepthRule
 
 from api import limits
-from api.context import Context
+from api.context import Context, Live
 from api.database import Allowance, Database
 from api.errors import Code, public, with_code
+from api.live.feed import Feed
 from api.loaders import Loaders
 from lumenstream.settings import Settings
 
@@ -61,6 +63,9 @@ class Request(NamedTuple):
     read_only: bool  # a GET
 
 
+Body = dict[str, Any]  # data, and errors when there are some
+
+
 class Answer(NamedTuple):
     status: int
     body: bytes
@@ -76,14 +81,23 @@ class _Refused(Exception):
         self.errors = errors
 
 
+class StreamRefused(Exception):
+    """A subscription that does not begin; `errors` in their JSON form."""
+
+    def __init__(self, errors: list[dict[str, Any]]) -> None:
+        super().__init__(errors[0]["message"])
+        self.errors = errors
+
+
 class Executor:
     """Executes requests on one schema. One per process; holds no state of a request."""
 
-    def __init__(self, schema: GraphQLSchema, settings: Settings, database: Database) -> None:
+    def __init__(self, schema: GraphQLSchema, settings: Settings, database: Database, feed: Feed) -> None:
         self._schema = schema
         self._settings = settings.api
         self._network_id = settings.network.network_id()
         self._database = database
+        self._feed = feed
         self._documents: OrderedDict[str, DocumentNode] = OrderedDict()
         introspection_rules = () if settings.api.introspection else (NoSchemaIntrospectionCustomRule,)
         self._rules = (*LINEAR_RULES, MaxIntrospectionDepthRule, *introspection_rules)
@@ -96,19 +110,46 @@ class Executor:
             return Answer(refused.status, orjson.dumps({"errors": errors, "data": None}))
         except GraphQLError as error:
             return Answer(OK, orjson.dumps({"errors": [public(error, request_id)], "data": None}))
-        body: dict[str, Any] = {"data": result.data}
-        if result.errors:
-            body = {"errors": [public(error, request_id) for error in result.errors], **body}
-        return Answer(OK, orjson.dumps(body))
+        return Answer(OK, orjson.dumps(_body(result, request_id)))
+
+    async def stream(self, request: Request, request_id: str) -> AsyncGenerator[Body]:
+        """The answers of a subscription, or the one of another operation. StreamRefused when there are only errors."""
+        try:
+            document, operation = await self._prepared(request)
+        except _Refused as refused:
+            raise StreamRefused([with_code(error, refused.code) for error in refused.errors]) from refused
+        except GraphQLError as error:
+            raise StreamRefused([public(error, request_id)]) from error
+        if operation.operation is not OperationType.SUBSCRIPTION:
+            return _once(_body(await self._run(document, request, request_id), request_id))
+        begun = subscribe(
+            self._schema,
+            document,
+            context_value=self._context(request_id, Live(self._database, self._feed)),
+            variable_values=request.variables,
+            operation_name=request.operation_name,
+        )
+        events = await begun if isawaitable(begun) else begun
+        if isinstance(events, ExecutionResult):
+            raise StreamRefused([public(error, request_id) for error in events.errors or ()])
+        return _bodies(events, request_id)
 
     async def _execute(self, request: Request, request_id: str) -> ExecutionResult:
+        document, operation = await self._prepared(request)
+        if operation.operation is OperationType.SUBSCRIPTION:
+            error = GraphQLError("subscriptions go over WebSocket or to clients that accept text/event-stream")
+            raise _Refused(UNPROCESSABLE, Code.GRAPHQL_VALIDATION_FAILED, [error])
+        return await self._run(document, request, request_id)
+
+    async def _prepared(self, request: Request) -> tuple[DocumentNode, OperationDefinitionNode]:
+        """The valid document and the operation asked for, within the limits."""
         known = self._known(request.query)
         document = known or self._parsed(request.query)
         operation = get_operation_ast(document, request.operation_name)
         if operation is None:
             message = "operationName must name one of the operations" if request.operation_name else "operationName is required"
             raise _Refused(UNPROCESSABLE, Code.GRAPHQL_VALIDATION_FAILED, [GraphQLError(message)])
-        if request.read_only and operation.operation is not OperationType.QUERY:
+        if request.read_only and operation.operation is OperationType.MUTATION:
             error = GraphQLError("GET is for queries: use POST")
             raise _Refused(METHOD_NOT_ALLOWED, Code.GRAPHQL_VALIDATION_FAILED, [error])
         if known is None:
@@ -118,12 +159,17 @@ class Executor:
         if known is None:
             await self._validate(request.query, document, (OverlappingFieldsCanBeMergedRule,))
             self._remember(request.query, document)
+        return document, operation
+
+    def _context(self, request_id: str, live: Live | None = None) -> Context:
         reader = Allowance(self._database)
-        context = Context(reader, self._settings, self._network_id, Loaders(reader), request_id)
+        return Context(reader, self._settings, self._network_id, Loaders(reader), request_id, live)
+
+    async def _run(self, document: DocumentNode, request: Request, request_id: str) -> ExecutionResult:
         result = execute(
             self._schema,
             document,
-            context_value=context,
+            context_value=self._context(request_id),
             variable_values=request.variables,
             operation_name=request.operation_name,
             is_awaitable=_is_awaitable,
@@ -165,6 +211,25 @@ class Executor:
 
 def _fragments(document: DocumentNode) -> Mapping[str, FragmentDefinitionNode]:
     return {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
+
+
+def _body(result: ExecutionResult, request_id: str) -> Body:
+    if not result.errors:
+        return {"data": result.data}
+    return {"errors": [public(error, request_id) for error in result.errors], "data": result.data}
+
+
+async def _once(body: Body) -> AsyncGenerator[Body]:
+    yield body
+
+
+async def _bodies(events: AsyncIterator[ExecutionResult], request_id: str) -> AsyncGenerator[Body]:
+    try:
+        async for result in events:
+            yield _body(result, request_id)
+    finally:
+        if isinstance(events, AsyncGenerator):
+            await events.aclose()
 
 
 def _is_awaitable(value: object) -> TypeGuard[Awaitable[Any]]:

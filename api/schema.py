@@ -14,6 +14,7 @@ from strawberry.types.field import StrawberryField
 
 from api.root import Query
 from api.scalars import SCALARS
+from api.subscription import Subscription
 from api.types import balance_types, change_types
 
 DEFINITION: Final = "strawberry-definition"  # where Strawberry keeps its own definition on a field of graphql-core
@@ -24,6 +25,7 @@ def strawberry_schema() -> strawberry.Schema:
     """The schema as Strawberry knows it; the types that only an interface leads to are named here."""
     return strawberry.Schema(
         query=Query,
+        subscription=Subscription,
         types=[*change_types.IMPLEMENTATIONS, *balance_types.IMPLEMENTATIONS],
         config=StrawberryConfig(scalar_map=SCALARS),
     )

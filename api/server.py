@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -21,12 +21,16 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from api import health
 from api.admission import Admission
 from api.database import Database
 from api.execution import Executor
+from api.live.documents import ACCOUNT_STATE_CHANGES, LEDGERS, TRANSACTIONS, Document
+from api.live.feed import Feed
 from api.pages import Pages
 from api.schema import graphql_schema
 from api.transport import Endpoint, error_response, json_response
@@ -41,7 +45,15 @@ PATHS: Final = frozenset({"/", GRAPHQL, "/health", "/ready", "/metrics"})  # lab
 ALLOWED: Final = "OPTIONS, GET, POST"  # of the GraphQL endpoint
 CORS_METHODS: Final = ("GET", "POST")
 CORS_HEADERS: Final = ("Authorization", "Content-Type")
+STREAM: Final = "/stream/"
+STREAMS: Final = {
+    STREAM + "accounts/{address}/state-changes": ACCOUNT_STATE_CHANGES,
+    STREAM + "accounts/{address}/transactions": TRANSACTIONS,
+    STREAM + "transactions": TRANSACTIONS,
+    STREAM + "ledgers": LEDGERS,
+}
 STATIC: Final = "/static/"
+GROUPS: Final = (STATIC, STREAM)  # paths that share a label
 DRAIN_MARGIN_SECONDS: Final = 5
 KEEP_ALIVE_SECONDS: Final = 75
 NOT_FOUND_TEXT: Final = "The resource at the url requested was not found."
@@ -62,21 +74,36 @@ def run(settings: Settings) -> None:
         ground.check_network(connection, settings.network.network_id())
     listener = listen(settings.api.host, settings.api.port)
     _log.info("the API listens", host=settings.api.host, port=listener.getsockname()[1])
+    app = create_app(settings)
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         log_config=None,
         access_log=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        ws_max_size=settings.api.max_body_bytes,
+        ws_ping_interval=None,  # the protocol of the connection has pings of its own
         limit_concurrency=settings.api.max_connections,
         forwarded_allow_ips=settings.api.trusted_proxies,
         timeout_graceful_shutdown=int(settings.api.request_timeout_seconds) + DRAIN_MARGIN_SECONDS,
     )
-    server = uvicorn.Server(config)
+    server = _Server(config, app.state.feed)
     _end_well_when_asked()
     server.run(sockets=[listener])
     if not server.started:
         raise UnreachableError("the API could not start", hint="the log above says why")
+
+
+class _Server(uvicorn.Server):
+    """Ends subscriptions as soon as it stops: other requests have an end of their own and are waited for."""
+
+    def __init__(self, config: uvicorn.Config, feed: Feed) -> None:
+        super().__init__(config)
+        self._feed = feed
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._feed.close()
+        await super().shutdown(sockets)
 
 
 def _end_well_when_asked() -> None:
@@ -99,13 +126,18 @@ def create_app(settings: Settings) -> FastAPI:
     """The application. Its database pool opens and closes with its lifespan."""
     database = Database(settings.database, settings.api.slow_query_seconds)
     network_id = settings.network.network_id().hex()
-    endpoint = Endpoint(Executor(graphql_schema(), settings, database), settings.api, Admission(settings.api))
+    feed = Feed(settings.database)
+    endpoint = Endpoint(Executor(graphql_schema(), settings, database, feed), settings.api, Admission(settings.api), feed)
     pages = Pages() if settings.api.query_page else None
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with database:
-            yield
+            feed.start()
+            try:
+                yield
+            finally:
+                await feed.stop()
 
     app = FastAPI(title="Lumenstream", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     if settings.api.cors_origins:
@@ -114,6 +146,7 @@ def create_app(settings: Settings) -> FastAPI:
         )
     app.add_middleware(Envelope)
     app.add_exception_handler(HTTPException, _http_error)
+    app.state.feed = feed
 
     async def query(request: Request) -> Response:
         if request.method == "OPTIONS":
@@ -121,6 +154,15 @@ def create_app(settings: Settings) -> FastAPI:
         if pages is not None and request.method == "GET" and _wants_page(request):
             return pages.page()
         return await endpoint.answer(request, request.state.request_id)
+
+    async def connect(socket: WebSocket) -> None:
+        await endpoint.connect(socket, uuid.uuid4().hex)
+
+    def streaming(document: Document) -> Callable[[Request], Awaitable[Response]]:
+        async def stream(request: Request) -> Response:
+            return await endpoint.events(request, document, request.state.request_id)
+
+        return stream
 
     async def home(_: Request) -> Response:
         return _not_found() if pages is None else pages.page()
@@ -139,6 +181,9 @@ def create_app(settings: Settings) -> FastAPI:
         return Response(generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app.add_route(GRAPHQL, query, ALLOWED.split(", "))
+    app.router.routes.append(WebSocketRoute(GRAPHQL, connect))
+    for path, document in STREAMS.items():
+        app.add_route(path, streaming(document), ["GET"])
     app.add_route("/", home, ["GET"])
     app.add_route(STATIC + "{name}", static, ["GET"])
     app.add_route("/health", get_health, ["GET"])
@@ -159,7 +204,7 @@ class Envelope:
             return
         request_id = uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
-        path = scope["path"] if scope["path"] in PATHS else STATIC if scope["path"].startswith(STATIC) else "other"
+        path = _label(scope["path"])
         started = time.perf_counter()
         status = 0
 
@@ -179,6 +224,11 @@ class Envelope:
             await error_response(500, SERVER_TEXT)(scope, receive, send_on)
         finally:
             metrics.API_REQUEST_SECONDS.labels(path, str(status)).observe(time.perf_counter() - started)
+
+
+def _label(path: str) -> str:
+    """Of the request metric: few, whatever clients ask for."""
+    return path if path in PATHS else next((group for group in GROUPS if path.startswith(group)), "other")
 
 
 def _wants_page(request: Request) -> bool:

@@ -12,16 +12,22 @@ from typing import Any, Final
 import orjson
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
+from starlette.websockets import WebSocket
 
 from api.admission import Admission, HttpError
 from api.errors import INTERNAL_TEXT, ClientError, Code, public
-from api.execution import OK, Executor, Request
+from api.execution import OK, Executor
+from api.live import sse
+from api.live.documents import Document
+from api.live.feed import Feed
+from api.live.subscriptions import Subscriptions
+from api.live.websocket import Connection
 from api.persisted import Persisted
+from api.requests import BAD_REQUEST, request_of
 from lumenstream import logs, metrics
 from lumenstream.settings import ApiSettings
 
 JSON: Final = "application/json"
-BAD_REQUEST: Final = 400
 TOO_LARGE: Final = 413
 WRONG_TYPE: Final = 415
 TIMED_OUT: Final = 504
@@ -40,11 +46,25 @@ def error_response(status: int, message: str, headers: dict[str, str] | None = N
 class Endpoint:
     """The GraphQL endpoint of one process."""
 
-    def __init__(self, executor: Executor, settings: ApiSettings, admission: Admission) -> None:
+    def __init__(self, executor: Executor, settings: ApiSettings, admission: Admission, feed: Feed) -> None:
         self._executor = executor
         self._settings = settings
         self._admission = admission
+        self._feed = feed
         self._persisted = Persisted(settings)
+        self._subscriptions = Subscriptions(executor, self._persisted, settings)
+
+    async def connect(self, socket: WebSocket, request_id: str) -> None:
+        """Serve a WebSocket connection to its end."""
+        await Connection(socket, self._subscriptions, self._admission, self._feed, self._settings, request_id).serve()
+
+    async def events(self, http: HttpRequest, document: Document, request_id: str) -> Response:
+        """The events of a canned subscription."""
+        try:
+            self._admission.admit(http, http.method, b"", request_id)
+        except HttpError as error:
+            return error_response(error.status, error.message, error.headers)
+        return await sse.plain_events(http, document, self._subscriptions, request_id)
 
     async def answer(self, http: HttpRequest, request_id: str) -> Response:
         """The answer to a GraphQL request."""
@@ -60,7 +80,9 @@ class Endpoint:
         body = b"" if http.method == "GET" else await _json_body(http, self._settings.max_body_bytes)
         self._admission.admit(http, http.method, body, request_id)
         given = _from_url(http) if http.method == "GET" else _json(body, "the body")
-        request = self._request(given, http.method == "GET")
+        if sse.wanted(http):
+            return await sse.graphql_events(given, self._subscriptions, request_id)
+        request = request_of(given, self._persisted, read_only=http.method == "GET")
         try:
             async with asyncio.timeout(self._settings.request_timeout_seconds):
                 answer = await self._executor.answer(request, request_id)
@@ -71,21 +93,6 @@ class Endpoint:
             failure = {"message": INTERNAL_TEXT, "extensions": {"code": code, "requestId": request_id}}
             return json_response(TIMED_OUT, {"errors": [failure], "data": None})
         return Response(answer.body, answer.status, media_type=JSON)
-
-    def _request(self, given: Any, read_only: bool) -> Request:
-        if not isinstance(given, dict):
-            raise HttpError(BAD_REQUEST, "a GraphQL request is a JSON object with query, variables and operationName")
-        query, variables, name = given.get("query"), given.get("variables"), given.get("operationName")
-        if not isinstance(query, str | None):
-            raise HttpError(BAD_REQUEST, "query must be a string")
-        if not isinstance(variables, dict | None):
-            raise HttpError(BAD_REQUEST, "variables must be an object")
-        if not isinstance(name, str | None):
-            raise HttpError(BAD_REQUEST, "operationName must be a string")
-        text = self._persisted.query(query, given.get("extensions"))
-        if text is None:
-            raise HttpError(BAD_REQUEST, "query must be a string")
-        return Request(text, variables or {}, name or None, read_only)
 
 
 def _from_url(http: HttpRequest) -> dict[str, Any]:

@@ -180,6 +180,18 @@ API_REFUSALS: Final = Counter("lumenstream_api_refusals", "Requests over a rate 
 # How full the server is: max(lumenstream_api_requests_under_way)
 API_REQUESTS_UNDER_WAY: Final = Gauge("lumenstream_api_requests_under_way", "GraphQL requests being answered")
 
+# Clients that follow: sum(lumenstream_api_connections)
+API_CONNECTIONS: Final = Gauge("lumenstream_api_connections", "Open WebSocket connections")
+
+# Subscriptions under way: sum(lumenstream_api_subscriptions)
+API_SUBSCRIPTIONS: Final = Gauge("lumenstream_api_subscriptions", "Subscriptions that run, over WebSocket and as events")
+
+# Events to subscribers: sum(rate(lumenstream_api_events_total[1m]))
+API_EVENTS: Final = Counter("lumenstream_api_events", "Answers handed to subscriptions")
+
+# A feed that hears nothing: max(lumenstream_cursor_ledger) - min(lumenstream_api_feed_ledger)
+API_FEED_LEDGER: Final = Gauge("lumenstream_api_feed_ledger", "Newest ledger that this process woke its subscriptions for")
+
 # Queries that should be looked at: sum by (query) (rate(lumenstream_api_slow_queries_total[1h]))
 API_SLOW_QUERIES: Final = Counter("lumenstream_api_slow_queries", "Database queries over api.slow_query_seconds", ["query"])
 

@@ -226,6 +226,8 @@ class ApiSettings(_Section):
     rate_limit: str = Field("", description="per key or address and process, for example 50/second;2000/minute; empty: none")
     max_requests: int = Field(512, ge=1, le=100_000, description="GraphQL requests under way; more get 503")
     max_connections: int = Field(4_096, ge=1, le=1_000_000, description="open connections of a process; more get 503")
+    max_subscriptions: int = Field(5_000, ge=1, le=1_000_000, description="subscriptions of a process")
+    max_subscriptions_per_connection: int = Field(50, ge=1, le=10_000)
     trusted_proxies: str = Field("127.0.0.1", description="addresses whose X-Forwarded-For is believed, comma separated")
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="origins (comma separated, or *) whose pages may ask; empty: none"

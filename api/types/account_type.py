@@ -123,7 +123,7 @@ class Account:
     ) -> LaterStateChanges | None:
         page = info.context.page(PageArguments(first, after, last, before), TIMED_CHANGE)
         window = window_of(page, since, until, from_ledger, to_ledger)
-        listing = state_changes.of_account(self.key, window, _chosen(info.context, filter))
+        listing = state_changes.of_account(self.key, window, chosen(info.context, filter))
         rows = await state_changes.page_of_account(info.context.database, listing, page, selected(info))
         return change_types.connection(page, rows, paged.counter(info.context, listing), timed=True)
 
@@ -255,7 +255,7 @@ def _party(counterparty: str | None) -> AccountKey | None:
     return None if counterparty is None else account_at(counterparty).key
 
 
-def _chosen(context: Context, given: AccountStateChangeFilterInput | None) -> Filter:
+def chosen(context: Context, given: AccountStateChangeFilterInput | None) -> Filter:
     if given is None:
         return Filter()
     return Filter(

@@ -1,4 +1,4 @@
-"""A field with a description, in a form that keeps the resolver's types."""
+"""A field, or a subscription, with a description, in a form that keeps the resolver's types."""
 
 from __future__ import annotations
 
@@ -12,5 +12,12 @@ from strawberry.types.field import StrawberryField
 def described(text: str) -> Callable[[Callable[..., Any]], StrawberryField]:
     def field(resolver: Callable[..., Any]) -> StrawberryField:
         return strawberry.field(resolver, description=text)
+
+    return field
+
+
+def followed(text: str) -> Callable[[Callable[..., Any]], StrawberryField]:
+    def field(resolver: Callable[..., Any]) -> StrawberryField:
+        return strawberry.field(resolver, description=text, is_subscription=True)
 
     return field

@@ -91,6 +91,11 @@ def counter(context: Context, listing: Listing) -> Counter:
     return count
 
 
+async def uncounted() -> int:
+    """For edges that are shown without their connection."""
+    raise LookupError("these edges belong to no list that could be counted")
+
+
 def child_counter(context: Context, children: counts.Children, parent: Parent) -> Counter:
     """Counts the children of a parent, together with those of its siblings."""
 
