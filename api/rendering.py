@@ -70,6 +70,11 @@ def address_or_none(stored: bytes | None) -> str | None:
     return None if stored is None else strkey.from_storage(stored)
 
 
+def signer_or_none(stored: bytes | None, payload: bytes | None) -> str | None:
+    """The text of a stored signer; `payload` is what a P signer has after its key."""
+    return None if stored is None else strkey.from_storage(stored, payload=payload)
+
+
 def muxed_address(stored: bytes, muxed_id: int | None) -> str:
     """The text of a stored address whose M id stands in its own column, in two's complement."""
     return strkey.from_storage(stored, None if muxed_id is None else muxed_id % _SIGNED_64)

@@ -24,7 +24,8 @@ def time_text(moment: datetime) -> str:
     return (text.rstrip("0") if moment.microsecond else text) + "Z"
 
 
-def _parse_time(value: Any) -> datetime:
+def parse_time(value: Any) -> datetime:
+    """The moment of an RFC 3339 text. GraphQLError for anything else."""
     if not isinstance(value, str):
         raise GraphQLError("Time must be a string in RFC 3339 form")
     try:
@@ -68,7 +69,7 @@ def _literal_uint32(node: ValueNode, _variables: dict[str, Any] | None = None) -
 
 
 def _literal_time(node: ValueNode, _variables: dict[str, Any] | None = None) -> datetime:
-    return _parse_time(node.value if isinstance(node, StringValueNode) else None)
+    return parse_time(node.value if isinstance(node, StringValueNode) else None)
 
 
 SCALARS: Final[dict[object, ScalarDefinition]] = {
@@ -90,7 +91,7 @@ SCALARS: Final[dict[object, ScalarDefinition]] = {
         name="Time",
         description="A moment in RFC 3339 form, UTC.",
         serialize=time_text,
-        parse_value=_parse_time,
+        parse_value=parse_time,
         parse_literal=_literal_time,
     ),
 }

@@ -25,7 +25,7 @@ from starlette.routing import WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from api import health
+from api import export, health
 from api.admission import Admission
 from api.database import Database
 from api.execution import Executor
@@ -52,8 +52,9 @@ STREAMS: Final = {
     STREAM + "transactions": TRANSACTIONS,
     STREAM + "ledgers": LEDGERS,
 }
+EXPORT: Final = "/export/"
 STATIC: Final = "/static/"
-GROUPS: Final = (STATIC, STREAM)  # paths that share a label
+GROUPS: Final = (STATIC, STREAM, EXPORT)  # paths that share a label
 DRAIN_MARGIN_SECONDS: Final = 5
 KEEP_ALIVE_SECONDS: Final = 75
 NOT_FOUND_TEXT: Final = "The resource at the url requested was not found."
@@ -127,7 +128,9 @@ def create_app(settings: Settings) -> FastAPI:
     database = Database(settings.database, settings.api.slow_query_seconds)
     network_id = settings.network.network_id().hex()
     feed = Feed(settings.database)
-    endpoint = Endpoint(Executor(graphql_schema(), settings, database, feed), settings.api, Admission(settings.api), feed)
+    endpoint = Endpoint(
+        Executor(graphql_schema(), settings, database, feed), settings.api, Admission(settings.api), feed, database
+    )
     pages = Pages() if settings.api.query_page else None
 
     @asynccontextmanager
@@ -164,6 +167,12 @@ def create_app(settings: Settings) -> FastAPI:
 
         return stream
 
+    def exporting(kind: str, form: str) -> Callable[[Request], Awaitable[Response]]:
+        async def download(request: Request) -> Response:
+            return await endpoint.download(request, kind, form, request.state.request_id)
+
+        return download
+
     async def home(_: Request) -> Response:
         return _not_found() if pages is None else pages.page()
 
@@ -184,6 +193,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.router.routes.append(WebSocketRoute(GRAPHQL, connect))
     for path, document in STREAMS.items():
         app.add_route(path, streaming(document), ["GET"])
+    for kind in export.EXPORTS:
+        for form in export.MEDIA_TYPES:
+            app.add_route(f"{EXPORT}accounts/{{address}}/{kind}.{form}", exporting(kind, form), ["GET"])
     app.add_route("/", home, ["GET"])
     app.add_route(STATIC + "{name}", static, ["GET"])
     app.add_route("/health", get_health, ["GET"])

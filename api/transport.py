@@ -14,7 +14,9 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
+from api import export
 from api.admission import Admission, HttpError
+from api.database import Database
 from api.errors import INTERNAL_TEXT, ClientError, Code, public
 from api.execution import OK, Executor
 from api.live import sse
@@ -46,17 +48,28 @@ def error_response(status: int, message: str, headers: dict[str, str] | None = N
 class Endpoint:
     """The GraphQL endpoint of one process."""
 
-    def __init__(self, executor: Executor, settings: ApiSettings, admission: Admission, feed: Feed) -> None:
+    def __init__(self, executor: Executor, settings: ApiSettings, admission: Admission, feed: Feed, database: Database) -> None:
         self._executor = executor
         self._settings = settings
         self._admission = admission
         self._feed = feed
+        self._database = database
         self._persisted = Persisted(settings)
         self._subscriptions = Subscriptions(executor, self._persisted, settings)
 
     async def connect(self, socket: WebSocket, request_id: str) -> None:
         """Serve a WebSocket connection to its end."""
         await Connection(socket, self._subscriptions, self._admission, self._feed, self._settings, request_id).serve()
+
+    async def download(self, http: HttpRequest, kind: str, form: str, request_id: str) -> Response:
+        """An export of an account's history."""
+        try:
+            self._admission.admit(http, http.method, b"", request_id)
+            return export.response(http, self._database, kind, form)
+        except HttpError as error:
+            return error_response(error.status, error.message, error.headers)
+        except ClientError as error:
+            return error_response(BAD_REQUEST, error.message)
 
     async def events(self, http: HttpRequest, document: Document, request_id: str) -> Response:
         """The events of a canned subscription."""

@@ -207,16 +207,10 @@ def _account(common: Common, row: StateChangeRow) -> BaseStateChange:
     )
 
 
-def _signer_address(row: StateChangeRow) -> str | None:
-    if row.signer_account_id is None:
-        return None
-    return strkey.from_storage(row.signer_account_id, payload=row.signer_payload)
-
-
 def _signer(common: Common, row: StateChangeRow) -> BaseStateChange:
     return SignerChange(
         **common,
-        signer_address=_signer_address(row),
+        signer_address=rendering.signer_or_none(row.signer_account_id, row.signer_payload),
         signer_weights=rendering.weights(row.signer_weight_old, row.signer_weight_new),
         old_weight=row.signer_weight_old,
         new_weight=row.signer_weight_new,
@@ -266,7 +260,7 @@ def _reserves(common: Common, row: StateChangeRow) -> BaseStateChange:
         claimable_balance_id=row.claimable_balance_id,
         sponsored_trustline=rendering.address_or_none(row.token_id),
         sponsored_data=row.sponsored_data,
-        signer_address=_signer_address(row),
+        signer_address=rendering.signer_or_none(row.signer_account_id, row.signer_payload),
     )
 
 
