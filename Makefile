@@ -68,6 +68,10 @@ lock: $(STAMPS)/dev ## both lock files again, from pyproject.toml (ARGS=--upgrad
 	@$(COMPILE) $(ARGS) --extra build --extra demo --extra sentry --extra otel --extra dev --output-file requirements-dev.lock pyproject.toml
 	@$(COMPILE) --extra build --extra demo --constraint requirements-dev.lock --output-file requirements.lock pyproject.toml
 
+.PHONY: reference
+reference: $(STAMPS)/package ## docs/reference.md again, from settings, commands and metrics
+	@$(BIN)/python -m lumenstream.cli.reference > docs/reference.md
+
 .PHONY: clean
 clean: ## remove .venv, builds and caches (not the data of --data-dir)
 	@rm -rf $(VENV) build dist native/target *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -73,16 +73,22 @@ class KafkaSettings(_Section):
     bootstrap: str = Field("127.0.0.1:9092", description="bootstrap servers, host:port, comma separated")
     topic_prefix: str = Field("", description="put in front of every topic and consumer group", max_length=100)
     partitions: int = Field(12, ge=1, le=1000, description="partitions of the ledger and parts topics")
-    replication: int = Field(1, ge=1, le=9)
+    replication: int = Field(1, ge=1, le=9, description="copies of every topic; 3 in production")
     range_size: int = Field(1, ge=1, le=4096, description="ledgers that share a partition in a row on the live topics")
-    backfill_range_size: int = Field(64, ge=1, le=4096)
-    max_message_bytes: int = Field(32 << 20, ge=1 << 20, le=1 << 30)
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    sasl_mechanism: Literal["", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = ""
-    sasl_username: str = ""
-    sasl_password: SecretStr = SecretStr("")
-    ssl_ca_location: str = ""
-    request_timeout_seconds: float = Field(10.0, gt=0, le=300)
+    backfill_range_size: int = Field(
+        64, ge=1, le=4096, description="ledgers of one range, which is one transaction of a backfill"
+    )
+    max_message_bytes: int = Field(32 << 20, ge=1 << 20, le=1 << 30, description="of the topics: the largest ledger or part")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL"
+    )
+    sasl_mechanism: Literal["", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "", description="PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; empty: no SASL"
+    )
+    sasl_username: str = Field("", description="SASL user")
+    sasl_password: SecretStr = Field(SecretStr(""), description="SASL password")
+    ssl_ca_location: str = Field("", description="file of the certificates that are believed; empty: the system's")
+    request_timeout_seconds: float = Field(10.0, gt=0, le=300, description="of one request to the broker")
     session_timeout_seconds: float = Field(6.0, ge=1, le=300, description="a dead worker's partitions move after this long")
     retention_hours: int = Field(168, ge=1, description="of the ledger and parts topics, counted from arrival")
 
@@ -116,10 +122,10 @@ def _check_database_url(text: str) -> None:
 
 class DatabaseSettings(_Section):
     url: SecretStr = Field(SecretStr("postgresql://postgres@127.0.0.1:5432/lumenstream"), description="libpq connection string")
-    pool_min: int = Field(1, ge=0, le=100)
-    pool_max: int = Field(10, ge=1, le=200)
-    connect_timeout_seconds: int = Field(5, ge=1, le=120)
-    statement_timeout_seconds: int = Field(60, ge=1, le=3600)
+    pool_min: int = Field(1, ge=0, le=100, description="connections that an API process keeps open")
+    pool_max: int = Field(10, ge=1, le=200, description="connections of an API process at most")
+    connect_timeout_seconds: int = Field(5, ge=1, le=120, description="until a connection stands")
+    statement_timeout_seconds: int = Field(60, ge=1, le=3600, description="of one statement")
 
     @field_validator("url")
     @classmethod
@@ -129,11 +135,11 @@ class DatabaseSettings(_Section):
 
 
 class ProducerSettings(_Section):
-    source: Literal["files", "rpc", "sandbox"] = "sandbox"
+    source: Literal["files", "rpc", "sandbox"] = Field("sandbox", description="where ledgers come from")
     path: Path | None = Field(None, description="files: a ledger file or a folder of them, any known format")
     rpc_url: str = Field("", description="rpc: URL of a Stellar RPC server")
     from_ledger: int | None = Field(None, ge=1, description="start here whatever the topic and the database say")
-    poll_seconds: float = Field(1.0, gt=0, le=60)
+    poll_seconds: float = Field(1.0, gt=0, le=60, description="pause before a source at its end is asked again")
     rpc_page: int = Field(10, ge=1, le=200, description="ledgers asked for in one getLedgers call")
     max_queued_bytes: int = Field(256 << 20, ge=1 << 20, description="back-pressure: bytes waiting for delivery")
     max_ahead_ledgers: int = Field(0, ge=0, description="stop this many ledgers past the database cursor; 0: no limit")
@@ -143,8 +149,8 @@ class ProducerSettings(_Section):
 
 class ProcessSettings(_Section):
     processors: Annotated[tuple[str, ...], NoDecode] = Field((), description="names, comma separated; empty: all")
-    workers: int = Field(1, ge=1, le=64)
-    from_ledger: int | None = Field(None, ge=1)
+    workers: int = Field(1, ge=1, le=64, description="worker processes of one command")
+    from_ledger: int | None = Field(None, ge=1, description="where a new consumer group starts; none: at the oldest ledger kept")
     backfill: bool = Field(False, description="process ledgers.backfill instead of the live topics")
     stall_seconds: float = Field(30.0, ge=1, description="a worker idle for so long with messages to read starts anew")
     http_port: int = Field(8020, ge=0, le=65535, description="first port; worker n listens on this + n")
@@ -157,7 +163,7 @@ class ProcessSettings(_Section):
 
 class SinkSettings(_Section):
     reorder_window_ledgers: int = Field(64, ge=1, le=10_000, description="past it partitions that run ahead are paused")
-    reorder_window_bytes: int = Field(256 << 20, ge=1 << 20)
+    reorder_window_bytes: int = Field(256 << 20, ge=1 << 20, description="the same in bytes of parts")
     group_threshold: int = Field(
         16, ge=0, description="behind by more ledgers (waiting whole, or produced and not committed) they are committed in groups"
     )
@@ -166,8 +172,8 @@ class SinkSettings(_Section):
     group_bytes: int = Field(64 << 20, ge=1, description="most bytes of parts in a group; one ledger always goes")
     group_wait_seconds: float = Field(0.5, ge=0, le=10, description="how long a group waits for ledgers that are on their way")
     missing_part_seconds: float = Field(30.0, gt=0, description="a ledger that waits longer for a part is reported")
-    standby_poll_seconds: float = Field(1.0, gt=0, le=60)
-    http_port: int = Field(8013, ge=0, le=65535)
+    standby_poll_seconds: float = Field(1.0, gt=0, le=60, description="how often a standby asks for the writer's lock")
+    http_port: int = Field(8013, ge=0, le=65535, description="/health, /ready, /metrics; 0: a free port")
 
 
 class BackfillSettings(_Section):
@@ -187,7 +193,7 @@ class MaintenanceSettings(_Section):
     compress_max_chunks: int = Field(0, ge=0, le=10_000, description="chunks that one run compresses; 0: all that are due")
     every_seconds: float = Field(60.0, ge=1, le=86_400, description="pause between two runs of `lumenstream maintain`")
     delete_ledgers: int = Field(64, ge=1, le=10_000, description="ledgers dropped in one transaction (plain PostgreSQL)")
-    http_port: int = Field(8016, ge=0, le=65535)
+    http_port: int = Field(8016, ge=0, le=65535, description="/health, /ready, /metrics; 0: a free port")
 
 
 class StatusSettings(_Section):
@@ -201,24 +207,24 @@ class StatusSettings(_Section):
 
 
 class PublisherSettings(_Section):
-    poll_seconds: float = Field(1.0, gt=0, le=60)
-    batch_ledgers: int = Field(16, ge=1, le=1000)
-    http_port: int = Field(8014, ge=0, le=65535)
+    poll_seconds: float = Field(1.0, gt=0, le=60, description="how often the database is asked when no NOTIFY comes")
+    batch_ledgers: int = Field(16, ge=1, le=1000, description="ledgers read, and delivered, together")
+    http_port: int = Field(8014, ge=0, le=65535, description="/health, /ready, /metrics; 0: a free port")
 
 
 class ApiSettings(_Section):
-    host: str = "127.0.0.1"
-    port: int = Field(8001, ge=0, le=65535)
-    page_default: int = Field(50, ge=1, le=1000)
-    page_max: int = Field(100, ge=1, le=1000)
-    max_body_bytes: int = Field(100 << 10, ge=1 << 10)
-    max_depth: int = Field(15, ge=1, le=100)
+    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 in a container")
+    port: int = Field(8001, ge=0, le=65535, description="GraphQL, /health, /ready, /metrics, /status; 0: a free port")
+    page_default: int = Field(50, ge=1, le=1000, description="items of a page that asks for no number")
+    page_max: int = Field(100, ge=1, le=1000, description="items of a page at most")
+    max_body_bytes: int = Field(100 << 10, ge=1 << 10, description="of a request; more gets 413")
+    max_depth: int = Field(15, ge=1, le=100, description="nesting of an operation")
     max_complexity: int = Field(10_000, ge=1, description="what one operation may cost: fields, times the rows of pages")
-    max_tokens: int = Field(5_000, ge=100)
-    max_balance_accounts: int = Field(20, ge=1, le=1000)
-    introspection: bool = True
-    request_timeout_seconds: float = Field(30.0, gt=0, le=600)
-    query_page: bool = True
+    max_tokens: int = Field(5_000, ge=100, description="tokens of an operation's text")
+    max_balance_accounts: int = Field(20, ge=1, le=1000, description="accounts of one balances query")
+    introspection: bool = Field(True, description="whether the schema may be asked for")
+    request_timeout_seconds: float = Field(30.0, gt=0, le=600, description="of one request, and of the drain at the end")
+    query_page: bool = Field(True, description="whether / shows the query page")
     auth_public_keys: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="accounts (G..., comma separated) whose signed requests are answered; empty: no authentication"
     )
@@ -227,7 +233,7 @@ class ApiSettings(_Section):
     max_requests: int = Field(512, ge=1, le=100_000, description="GraphQL requests under way; more get 503")
     max_connections: int = Field(4_096, ge=1, le=1_000_000, description="open connections of a process; more get 503")
     max_subscriptions: int = Field(5_000, ge=1, le=1_000_000, description="subscriptions of a process")
-    max_subscriptions_per_connection: int = Field(50, ge=1, le=10_000)
+    max_subscriptions_per_connection: int = Field(50, ge=1, le=10_000, description="subscriptions of one connection")
     trusted_proxies: str = Field("127.0.0.1", description="addresses whose X-Forwarded-For is believed, comma separated")
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="origins (comma separated, or *) whose pages may ask; empty: none"
@@ -260,9 +266,9 @@ class ApiSettings(_Section):
 
 
 class SandboxSettings(_Section):
-    seed: int = Field(1, ge=0)
-    close_seconds: float = Field(1.0, gt=0, le=60)
-    transactions_per_ledger: int = Field(20, ge=0, le=1000)
+    seed: int = Field(1, ge=0, description="chooses keys and traffic")
+    close_seconds: float = Field(1.0, gt=0, le=60, description="pace of the network")
+    transactions_per_ledger: int = Field(20, ge=0, le=1000, description="transactions in every ledger")
     max_ledgers: int = Field(0, ge=0, description="stop after this many; 0: never")
 
 
@@ -271,8 +277,8 @@ class HttpSettings(_Section):
 
 
 class LogSettings(_Section):
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["console", "json"] = "console"
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level: debug, info, warning, error")
+    format: Literal["console", "json"] = Field("console", description="console for eyes, json for machines")
 
 
 class Settings(BaseSettings):

@@ -147,8 +147,8 @@ def test_nothing_goes_without_a_retention_period(url: str) -> None:
         assert retention.read(connection).keep is None
 
 
-def pause(url: str, *, pauses: bool) -> retention.Lease:
-    entry = retention.JobEntry("backfill-test", 1, 20, None, pauses)
+def pause(url: str, *, pauses: bool, job: str = "backfill-test") -> retention.Lease:
+    entry = retention.JobEntry(job, 1, 20, None, pauses)
     return retention.Lease(DatabaseSettings.model_validate({"url": url}), entry, 30)
 
 
@@ -306,7 +306,7 @@ def test_a_pause_stops_the_policies_and_maintenance_starts_them_again(database_u
         assert {scheduled for *_, scheduled in jobs(database_url, policies.RETENTION).values()} == {False}
     maintenance.run_once(settings)
     assert {scheduled for *_, scheduled in jobs(database_url, policies.RETENTION).values()} == {True}
-    with pause(database_url, pauses=True):
+    with pause(database_url, pauses=True, job="another"):  # at once, not with the next run
         assert {scheduled for *_, scheduled in jobs(database_url, policies.RETENTION).values()} == {False}
 
 
