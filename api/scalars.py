@@ -1,7 +1,11 @@
-"""The scalars Int64, UInt32 and Time (spec/api.md 1.3). Int64 leaves as a JSON number; every such field has a string twin."""
+"""The scalars Int64, UInt32 and Time (spec/api.md 1.3). Int64 leaves as a JSON number; every id has a string twin.
+
+The database keeps microseconds: digits beyond them are read and dropped.
+"""
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any, Final, NewType
 
@@ -16,6 +20,10 @@ Time = NewType("Time", datetime)
 _INT64: Final = (-(1 << 63), (1 << 63) - 1)
 _UINT32: Final = (0, (1 << 32) - 1)
 _MAX_DIGITS: Final = 20
+_MAX_TIME_CHARACTERS: Final = 40
+_RFC_3339: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
 
 
 def time_text(moment: datetime) -> str:
@@ -28,13 +36,16 @@ def parse_time(value: Any) -> datetime:
     """The moment of an RFC 3339 text. GraphQLError for anything else."""
     if not isinstance(value, str):
         raise GraphQLError("Time must be a string in RFC 3339 form")
+    if len(value) > _MAX_TIME_CHARACTERS or not _RFC_3339.fullmatch(value):
+        raise GraphQLError(f"not an RFC 3339 time with an offset or Z: {value[:40]!r}")
     try:
-        moment = datetime.fromisoformat(value)
+        moment = datetime.fromisoformat(value.upper())
     except ValueError as error:
         raise GraphQLError(f"not an RFC 3339 time: {value[:40]!r}") from error
-    if moment.tzinfo is None:
-        raise GraphQLError(f"a time needs an offset or Z: {value[:40]!r}")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise GraphQLError(f"not a time that UTC has: {value[:40]!r}") from error
 
 
 def _in_range(value: int, bounds: tuple[int, int], name: str) -> int:

@@ -51,6 +51,20 @@ class Reason(StrEnum):
     UNSPONSOR = "UNSPONSOR"
 
 
+REASONS: Final = {
+    Category.BALANCE: (Reason.DEBIT, Reason.CREDIT, Reason.MINT, Reason.BURN),
+    Category.ACCOUNT: (Reason.CREATE, Reason.MERGE),
+    Category.SIGNER: (Reason.ADD, Reason.UPDATE, Reason.REMOVE),
+    Category.SIGNATURE_THRESHOLD: (Reason.LOW, Reason.MEDIUM, Reason.HIGH),
+    Category.METADATA: (Reason.HOME_DOMAIN, Reason.DATA_ENTRY),
+    Category.FLAGS: (Reason.SET, Reason.CLEAR),
+    Category.TRUSTLINE: (Reason.ADD, Reason.UPDATE, Reason.REMOVE),
+    Category.RESERVES: (Reason.SPONSOR, Reason.UNSPONSOR),
+    Category.BALANCE_AUTHORIZATION: (Reason.SET, Reason.CLEAR),
+    Category.ALLOWANCE: (Reason.UPDATE,),
+}
+
+
 class IdBase:
     """First id of each processor's stream, less one."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from api.database import Reader
 from api.queries import operations, state_changes, transactions
@@ -29,8 +29,11 @@ TRANSACTIONS_OF_LEDGER: Final = Children("transactions_of_ledgers_total", "trans
 async def total(database: Reader, listing: Listing) -> int:
     """Rows of the list, MAX_COUNT + 1 when there are more."""
     statement = f"SELECT count(*) FROM (SELECT FROM {listing.source} {where(listing.conditions)} LIMIT {MAX_COUNT + 1}) counted"
-    rows = await database.fetch(f"{listing.name}_total", statement, listing.values, tuple)
-    return int(rows[0][0])
+    return sum(await database.fetch(f"{listing.name}_total", statement, listing.values, _number))
+
+
+def _number(row: Sequence[Any]) -> int:
+    return int(row[0])
 
 
 async def of_parents(database: Reader, children: Children, parents: Sequence[Parent]) -> dict[int, int]:

@@ -26,6 +26,7 @@ from api.queries.parts import (
     within,
 )
 from schemas import toid
+from schemas.state_changes import REASONS, Reason
 
 
 class StateChangeRow(NamedTuple):
@@ -63,6 +64,7 @@ class StateChangeRow(NamedTuple):
     key_value: dict[str, Any] | None
 
 
+NO_OPERATION: Final = 0  # the operation_id of a transaction's fee
 KEY: Final = ("x.to_id", "x.operation_id", "x.state_change_id")
 WHOLE_KEY: Final = ("x.ledger_created_at", *KEY)
 
@@ -114,6 +116,11 @@ class Filter(NamedTuple):
     to_muxed_id: str | None = None
     counterparty: AccountKey | None = None
 
+
+# Categories that a reason occurs in.
+_CATEGORIES: Final[dict[str, tuple[str, ...]]] = {
+    reason: tuple(category for category, reasons in REASONS.items() if reason in reasons) for reason in Reason
+}
 
 OF_TRANSACTION: Final = ("x.ledger_created_at = p.closed_at", "x.to_id = p.id")
 OF_OPERATION: Final = (
@@ -237,12 +244,18 @@ def _filtered(chosen: Filter, values: dict[str, Any]) -> list[str]:
     if chosen.operation_id is not None:
         values["operation"] = chosen.operation_id
         conditions.append("x.operation_id = %(operation)s::bigint")
+        if chosen.operation_id != NO_OPERATION:
+            conditions.append(f"x.to_id = %(operation)s::bigint & ~{toid.OPERATION_MASK}::bigint")
     if chosen.category is not None:
         values["category"] = chosen.category
         conditions.append("x.state_change_category = %(category)s")
     if chosen.reason is not None:
         values["reason"] = chosen.reason
         conditions.append("x.state_change_reason = %(reason)s")
+        categories = _CATEGORIES.get(chosen.reason, ())
+        if chosen.category is None and len(categories) == 1:  # lets the index of the rarer changes serve
+            values["category"] = categories[0]
+            conditions.append("x.state_change_category = %(category)s")
     for number, token_id in enumerate(chosen.token_ids):
         values[f"token{number}"] = token_id
         conditions.append(f"x.token_id = %(token{number})s")

@@ -10,4 +10,5 @@ BENCHMARKS: Final[dict[str, str]] = {
     "derive": "lumenstream.bench.derive",
     "ingest": "lumenstream.bench.ingest",
     "live": "lumenstream.bench.live",
+    "plans": "lumenstream.bench.plans",
 }

@@ -118,6 +118,13 @@ PATTERNS = [
         "idx_state_changes_account",
         _OF_ACCOUNT,
     ),
+    *paged(
+        "an account's state changes of a category",
+        "state_changes",
+        "to_id, operation_id, state_change_id",
+        "idx_state_changes_account_rare",
+        f"{_OF_ACCOUNT} and state_change_category = 'TRUSTLINE'",
+    ),
     Pattern(
         "an account's transactions with their rows",
         "with page as materialized (select tx_to_id, ledger_created_at from transactions_accounts "

@@ -120,6 +120,7 @@ def scalar(name: str) -> GraphQLScalarType:
         ("Int64", str(2**63 - 1), 2**63 - 1),
         ("UInt32", 2**32 - 1, 2**32 - 1),
         ("Time", "2026-03-01T13:00:00.000000001+01:00", datetime(2026, 3, 1, 12, tzinfo=UTC)),
+        ("Time", "2026-03-01t12:00:00.5z", datetime(2026, 3, 1, 12, 0, 0, 500_000, tzinfo=UTC)),
     ],
 )
 def test_scalars_in(name: str, value: object, parsed: object) -> None:
@@ -139,6 +140,11 @@ def test_scalars_in(name: str, value: object, parsed: object) -> None:
         ("UInt32", "1"),
         ("Time", "yesterday"),
         ("Time", "2026-03-01T13:00:00"),
+        ("Time", "2026-W09-7T13:00:00Z"),
+        ("Time", "20260301T130000Z"),
+        ("Time", "2026-03-01T25:00:00Z"),
+        ("Time", "2026-03-01T13:00:00.0000000001Z"),
+        ("Time", "0001-01-01T00:00:00+14:00"),
         ("Time", 5),
     ],
 )
