@@ -26,6 +26,15 @@ PRODUCER_QUEUED_BYTES: Final = Gauge("lumenstream_producer_queued_bytes", "Bytes
 # A source that fails again and again: rate(lumenstream_source_errors_total[5m]) > 0
 SOURCE_ERRORS: Final = Counter("lumenstream_source_errors", "Failed reads from the ledger source, by kind", ["kind"])
 
+# Where the network stands, as the source saw it last: lumenstream_source_tip_ledger. 0 while the source does not know
+SOURCE_TIP_LEDGER: Final = Gauge("lumenstream_source_tip_ledger", "Newest ledger that the source was seen to have")
+
+# How far the topic is behind the source: lumenstream_source_lag_ledgers > 50. A topic ahead of a lagging source counts as 0
+SOURCE_LAG_LEDGERS: Final = Gauge("lumenstream_source_lag_ledgers", "Ledgers that the source has and the topic has not")
+
+# Memory of a lake's read-ahead: lumenstream_source_prefetched_bytes
+SOURCE_PREFETCHED_BYTES: Final = Gauge("lumenstream_source_prefetched_bytes", "Compressed bytes of a data lake read ahead")
+
 # Which decoder serves: lumenstream_decoder_info{decoder="native"}
 DECODER_INFO: Final = Gauge("lumenstream_decoder_info", "1 for the ledger decoder in use", ["decoder"])
 

@@ -135,16 +135,34 @@ class DatabaseSettings(_Section):
 
 
 class ProducerSettings(_Section):
-    source: Literal["files", "rpc", "sandbox"] = Field("sandbox", description="where ledgers come from")
+    source: Literal["files", "lake", "rpc", "sandbox"] = Field("sandbox", description="where ledgers come from")
     path: Path | None = Field(None, description="files: a ledger file or a folder of them, any known format")
     rpc_url: str = Field("", description="rpc: URL of a Stellar RPC server")
     from_ledger: int | None = Field(None, ge=1, description="start here whatever the topic and the database say")
-    poll_seconds: float = Field(1.0, gt=0, le=60, description="pause before a source at its end is asked again")
+    poll_seconds: float = Field(1.0, gt=0, le=60, description="rpc, lake: pause between two looks for the next ledger")
+    source_attempts: int = Field(10, ge=1, le=100, description="rpc, lake: failures in a row that end the program")
+    source_backoff_seconds: float = Field(1.0, gt=0, le=60, description="pause after the first failure; it doubles")
+    source_backoff_max_seconds: float = Field(30.0, gt=0, le=600, description="longest pause between two tries")
     rpc_page: int = Field(10, ge=1, le=200, description="ledgers asked for in one getLedgers call")
     max_queued_bytes: int = Field(256 << 20, ge=1 << 20, description="back-pressure: bytes waiting for delivery")
     max_ahead_ledgers: int = Field(0, ge=0, description="stop this many ledgers past the database cursor; 0: no limit")
     use_database: bool = Field(True, description="false: a producer of topics alone, which never asks for the database cursor")
     http_port: int = Field(8011, ge=0, le=65535, description="/health, /ready, /metrics; 0: a free port")
+
+
+class LakeSettings(_Section):
+    """Source `lake`. Credentials come from the environment of the provider's own tools: AWS_*, GOOGLE_*, AZURE_*."""
+
+    url: str = Field("", description="s3://, gs://, az://, file:// or a folder; empty: the public lake of pubnet or testnet")
+    region: str = Field("", description="of the bucket, where the provider wants it")
+    endpoint: str = Field("", description="URL of a server that speaks the provider's protocol in its stead")
+    anonymous: bool = Field(False, description="read without credentials")
+    ledgers_per_batch: int = Field(0, ge=0, le=1_000_000, description="of a lake without .config.json: ledgers an object")
+    batches_per_partition: int = Field(0, ge=0, le=1_000_000, description="of a lake without .config.json: objects a folder")
+    readers: int = Field(8, ge=1, le=64, description="objects read at the same time")
+    prefetch_objects: int = Field(32, ge=1, le=1000, description="objects read ahead, at most")
+    prefetch_bytes: int = Field(64 << 20, ge=1 << 20, description="compressed bytes read ahead, about")
+    timeout_seconds: float = Field(30.0, gt=0, le=600, description="of one read")
 
 
 class ProcessSettings(_Section):
@@ -298,6 +316,7 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     database: DatabaseSettings = DatabaseSettings()
     producer: ProducerSettings = ProducerSettings()
+    lake: LakeSettings = LakeSettings()
     process: ProcessSettings = ProcessSettings()
     sink: SinkSettings = SinkSettings()
     backfill: BackfillSettings = BackfillSettings()

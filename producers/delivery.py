@@ -101,13 +101,13 @@ class Delivery:
         return True
 
     def wait(self, seconds: float) -> bool:
-        """Serve confirmations for so long. True: stop now. DataLostError when the broker forgot what it had confirmed."""
+        """Serve confirmations for so long, once at least. True: stop now. DataLostError when the broker forgot what it had."""
         deadline = time.monotonic() + seconds
         while not self._stop.is_set():
-            remaining = deadline - time.monotonic()
-            if remaining <= 0:
-                return False
+            remaining = max(0.0, deadline - time.monotonic())
             self._serve(min(remaining, _POLL_SECONDS))
+            if not remaining:
+                return self._stop.is_set()
         return True
 
     def flush(self, timeout: float) -> int:

@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 from lumenstream import kafka, metrics
 from lumenstream.errors import IntegrityError, UnreachableError
 from lumenstream.logs import get_logger
+from lumenstream.retry import Wait
 from lumenstream.roleserver import Health, RoleServer
 from lumenstream.settings import Settings
 from lumenstream.xdr import DECODER
@@ -32,11 +33,12 @@ _RETRY_SECONDS: Final = (1.0, 2.0, 4.0, 8.0)
 _FLUSH_SECONDS: Final = 20.0
 _PROGRESS_SECONDS: Final = 10.0
 _STALLED_SECONDS: Final = 10.0
+_IN_SYNC_LEDGERS: Final = 50  # spec/ingestion.md 11.1
 
 _log = get_logger("producer")
 
 _Answer = TypeVar("_Answer")
-SourceFactory = Callable[[Settings, sources.Wait], LedgerSource]
+SourceFactory = Callable[[Settings, Wait], LedgerSource]
 
 
 class _Stopped(Exception):
@@ -56,6 +58,7 @@ class LedgerProducer:
         self._network = NetworkCheck(settings.network.network_id())
         self._protocol = ProtocolCheck()
         self._delivery = Delivery(settings, stop)
+        self._source: LedgerSource | None = None
         self._previous: LedgerHeaders | None = None
         self._anchor: int | None = None  # the database cursor that the first ledger follows
         self._begins = False  # the first ledger begins the stream: it follows nothing
@@ -69,16 +72,32 @@ class LedgerProducer:
         """Not ready before the first position is known; not ok while a server is waited for."""
         delivery = self._delivery
         stalled = delivery.oldest_wait_seconds() > _STALLED_SECONDS
-        problem = delivery.problem or self._waiting
+        source = self._source
+        problem = delivery.problem or self._waiting or (source.problem if source else "")
         problem = problem or (f"nothing delivered for {delivery.oldest_wait_seconds():.0f} s" if stalled else "")
         details = {
             "role": "producer",
             "delivered_ledger": delivery.delivered,
             "queued_bytes": delivery.queued_bytes,
             "queued_ledgers": delivery.queued,
+            "source_tip_ledger": source.tip if source else None,
+            "lag_ledgers": self.lag_ledgers(),
+            "in_sync": self.in_sync(),
             "error": problem,
         }
         return Health(ok=not problem, ready=self._started and not problem, details=details)
+
+    def lag_ledgers(self) -> int | None:
+        """How many ledgers the source has that the topic has not; None while either is not known.
+
+        A topic that is ahead, because another source filled it or an RPC server lags, is not behind: 0.
+        """
+        tip, delivered = self._source.tip if self._source else None, self._delivery.delivered
+        return None if tip is None or delivered is None else max(0, tip - delivered)
+
+    def in_sync(self) -> bool:
+        """Whether the topic is near the source's tip, as far as that is known. A producer that catches up is well, and is not."""
+        return (self.lag_ledgers() or 0) <= _IN_SYNC_LEDGERS
 
     def run(self) -> None:
         """Until the source ends or the stop is set. IntegrityError for bad data; nothing after it was sent."""
@@ -105,7 +124,9 @@ class LedgerProducer:
         after = self._start_after(from_ledger)
         self._delivery.start(after)
         self._started = True
-        source = self._make_source(self._settings, self._delivery.wait)
+        source = self._source = self._make_source(self._settings, self._delivery.wait)
+        metrics.SOURCE_TIP_LEDGER.set_function(lambda: source.tip or 0)
+        metrics.SOURCE_LAG_LEDGERS.set_function(lambda: self.lag_ledgers() or 0)
         try:
             for ledger in source.ledgers(after):
                 if self._stop.is_set():

@@ -44,6 +44,7 @@ def run(settings: Settings) -> Iterator[Result]:
         ("python", _python),
         ("decoder", _decoder),
         ("network", _network),
+        ("source", _source),
         ("kafka", _kafka),
         ("database", _database),
         ("processors", _processors),
@@ -81,6 +82,30 @@ def _decoder(settings: Settings) -> Iterator[Result]:
 
 def _network(settings: Settings) -> Iterator[Result]:
     yield Result(Level.OK, "network", f"{settings.network.name}: {settings.network.resolved_passphrase()}")
+
+
+def _source(settings: Settings) -> Iterator[Result]:
+    """Is the ledger source there and of this network, and does it still have the ledger that comes next?"""
+    from producers import sources
+
+    once = settings.producer.model_copy(update={"source_attempts": 1})
+    sources.check(settings)
+    source = sources.create(settings.model_copy(update={"producer": once}), lambda _: False)
+    try:
+        found = source.look()
+    finally:
+        source.close()
+    extent = f"from ledger {found.oldest} on" if found.oldest else ""
+    extent += f"{' to' if extent else 'newest ledger'} {found.newest}" if found.newest else ""
+    yield Result(Level.OK, "source", f"{settings.producer.source}: {found.place} {extent}".strip())
+    cursor = database_status(settings.database).cursor
+    if cursor and found.oldest and cursor + 1 < found.oldest:
+        yield Result(
+            Level.WARN,
+            "source",
+            f"ledger {cursor + 1}, which comes after the database's cursor, is no longer there",
+            f"read up to ledger {found.oldest} from another source: lumenstream produce --source lake --from {cursor + 1}",
+        )
 
 
 def _kafka(settings: Settings) -> Iterator[Result]:

@@ -11,7 +11,7 @@ import orjson
 import typer
 
 from lumenstream.cli.options import PANEL_HISTORY, command, settings_of, start_logging
-from lumenstream.cli.roles import PathOption, RpcOption, SourceOption
+from lumenstream.cli.roles import LakeOption, PathOption, RpcOption, SourceOption
 from lumenstream.errors import LumenstreamError
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def backfill(
     source: SourceOption = None,
     path: PathOption = None,
     rpc_url: RpcOption = None,
+    lake_url: LakeOption = None,
     log_dir: LogOption = None,
     pause_retention: PauseOption = False,
     as_json: JsonOption = False,
@@ -50,8 +51,9 @@ def backfill(
     refused unless --pause-retention is given; then they stay while it runs, and longer if the period was raised meanwhile.
 
     Example: lumenstream backfill --start 63000000 --end 63100000 --workers 2 --source files --path ledgers/
+    Example: lumenstream backfill --start 63000000 --end 63100000 --source lake --network pubnet
     """
-    settings = settings_of(ctx, producer__source=source, producer__path=path, producer__rpc_url=rpc_url)
+    settings = settings_of(ctx, producer__source=source, producer__path=path, producer__rpc_url=rpc_url, lake__url=lake_url)
     start_logging(settings, "backfill")
     from producers.backfill import Request
 

@@ -8,7 +8,7 @@ import typer
 
 from lumenstream.cli.jobs import JsonOption, LogOption, PauseOption, SinksOption, WorkersOption, run_job
 from lumenstream.cli.options import PANEL_HISTORY, command, settings_of, start_logging
-from lumenstream.cli.roles import PathOption, RpcOption, SourceOption
+from lumenstream.cli.roles import LakeOption, PathOption, RpcOption, SourceOption
 from lumenstream.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def replay(
     source: SourceOption = None,
     path: PathOption = None,
     rpc_url: RpcOption = None,
+    lake_url: LakeOption = None,
     log_dir: LogOption = None,
     pause_retention: PauseOption = False,
     as_json: JsonOption = False,
@@ -40,7 +41,7 @@ def replay(
     Example: lumenstream replay --from 63000000 --to 63000999 --processors effects,token_transfers --workers 2
     """
     names = tuple(name.strip() for name in processors.split(",") if name.strip())
-    settings = settings_of(ctx, producer__source=source, producer__path=path, producer__rpc_url=rpc_url)
+    settings = settings_of(ctx, producer__source=source, producer__path=path, producer__rpc_url=rpc_url, lake__url=lake_url)
     start_logging(settings, "replay")
     if ledger is not None and first is None and last is None:
         _replay_one(settings, ledger, names)

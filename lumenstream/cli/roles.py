@@ -10,10 +10,14 @@ import typer
 from lumenstream.cli.options import PANEL_PIPELINE, PANEL_ROLES, command, settings_of, start_logging
 from lumenstream.errors import ConfigurationError
 
-_Source = Literal["files", "rpc", "sandbox"]
+_Source = Literal["files", "lake", "rpc", "sandbox"]
 SourceOption = Annotated[_Source | None, typer.Option("--source", help="where ledgers come from (default: sandbox)")]
 PathOption = Annotated[Path | None, typer.Option("--path", help="files: a ledger file or a folder of them, any known format")]
 RpcOption = Annotated[str | None, typer.Option("--rpc-url", help="rpc: URL of a Stellar RPC server")]
+LakeOption = Annotated[
+    str | None,
+    typer.Option("--lake-url", help="lake: s3://, gs://, az:// or a folder (default: the public lake of pubnet or testnet)"),
+]
 _ProcessorsOption = Annotated[str | None, typer.Option("--processors", help="names, comma separated (default: all)")]
 _WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="worker processes (default: 1)")]
 
@@ -62,6 +66,7 @@ def produce(
     source: SourceOption = None,
     path: PathOption = None,
     rpc_url: RpcOption = None,
+    lake_url: LakeOption = None,
     from_ledger: Annotated[
         int | None, typer.Option("--from", min=1, help="start here, whatever the topic and the database say")
     ] = None,
@@ -71,13 +76,19 @@ def produce(
 ) -> None:
     """Read ledgers from a source and publish each as one message on topic `ledgers`.
 
+    Sources: ledger files; a data lake (SEP-54, as Galexie writes it) on S3, GCS, Azure or in a folder; a Stellar RPC server,
+    which keeps the latest ledgers only; the sandbox network. It goes on where the topic or the database ended.
+
     Example: lumenstream produce --source files --path ledgers/ --network pubnet
+    Example: lumenstream produce --source lake --network pubnet --from 63000000
+    Example: lumenstream produce --source lake --lake-url s3://my-bucket/ledgers --network testnet
     """
     settings = settings_of(
         ctx,
         producer__source=source,
         producer__path=path,
         producer__rpc_url=rpc_url,
+        lake__url=lake_url,
         producer__from_ledger=from_ledger,
         producer__http_port=port,
         sandbox__close_seconds=close_seconds,
@@ -216,6 +227,7 @@ def up(
     source: SourceOption = None,
     path: PathOption = None,
     rpc_url: RpcOption = None,
+    lake_url: LakeOption = None,
     processors: _ProcessorsOption = None,
     workers: _WorkersOption = None,
     log_dir: Annotated[Path | None, typer.Option("--log-dir", help="logs of the roles (default: a temporary folder)")] = None,
@@ -232,6 +244,7 @@ def up(
         producer__source=source,
         producer__path=path,
         producer__rpc_url=rpc_url,
+        lake__url=lake_url,
         process__processors=processors,
         process__workers=workers,
     )

@@ -10,10 +10,11 @@ file cannot exhaust memory.
 from __future__ import annotations
 
 import gzip
+import io
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Final, cast
+from typing import IO, Final, NamedTuple, cast
 
 import zstandard
 
@@ -40,6 +41,25 @@ def read_ledgers(path: Path) -> Iterator[bytes]:
             yield from _ledgers(stream)
         except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError, LedgerDecodeError, _Malformed) as error:
             raise LedgerFileError(f"{path}: {error}") from error
+
+
+class LedgerBatch(NamedTuple):
+    """A LedgerCloseMetaBatch: its first and last sequence, and the bytes of each ledger."""
+
+    first: int
+    last: int
+    ledgers: list[bytes]
+
+
+def read_batch(data: bytes, name: str) -> LedgerBatch:
+    """The batch in the bytes of one object of a data lake. LedgerFileError, which begins with `name`, when it holds none."""
+    try:
+        with _decompressed(io.BytesIO(data)) as stream:
+            content = _rest(stream, MAX_BATCH_BYTES)
+        ledgers = split_batch(content)
+        return LedgerBatch(int.from_bytes(content[:4], "big"), int.from_bytes(content[4:8], "big"), ledgers)
+    except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError, LedgerDecodeError, _Malformed) as error:
+        raise LedgerFileError(f"{name}: {error}") from error
 
 
 class _Malformed(Exception):

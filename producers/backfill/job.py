@@ -162,7 +162,7 @@ class Job:
     def _run(self, watch: Callable[[Progress], None], check: Callable[[], None]) -> Summary:
         started = time.monotonic()
         state = _State(deque(self.ranges), moved_at=started)
-        raw, sender = RawLedgers(self._settings, self._stop), Sender(self._settings)
+        raw, sender = RawLedgers(self._settings, self._stop, self.ranges), Sender(self._settings)
         try:
             self._refuse_old_ledgers(raw)
             self._book.begin(self.name, self.ranges, self.parts, self._request.processors or None)
@@ -225,7 +225,10 @@ class Job:
         try:
             sender.send(self._messages(wanted, raw))
         except (IntegrityError, Refused) as error:
-            self._fail(state, wanted, str(error))
+            if self._stop.is_set():  # a source that is asked to stop ends early
+                state.pending.appendleft(wanted)
+            else:
+                self._fail(state, wanted, str(error))
             return
         except UnreachableError as error:
             metrics.SERVER_ERRORS.labels("kafka").inc()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from typing import NamedTuple
 
 from lumenstream.database import Connection
@@ -49,6 +50,12 @@ def cut(stretches: Iterable[Range], size: int) -> list[Range]:
         for first, last in stretches
         for start in range(first // size * size, last + 1, size)
     ]
+
+
+def ends(ranges: Sequence[Range]) -> list[int]:
+    """The last ledger of every stretch that ascending ranges make up."""
+    pairs = zip_longest(ranges, ranges[1:])
+    return [found.last for found, following in pairs if following is None or following.first > found.last + 1]
 
 
 class Predecessors:

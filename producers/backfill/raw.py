@@ -6,6 +6,7 @@ Every ledger is checked as the ledger producer checks it; a copy must besides ha
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Final
@@ -18,6 +19,7 @@ from lumenstream.logs import get_logger
 from lumenstream.settings import Settings
 from lumenstream.xdr.rows import LedgerHeader
 from producers import sources
+from producers.backfill import plan
 from producers.backfill.book import Place
 from producers.backfill.plan import Range
 from producers.header import NetworkCheck, check_chain, checked_header
@@ -32,7 +34,9 @@ _log = get_logger("backfill")
 class RawLedgers:
     """Gives the ledgers of a range, whole and in order. The source is opened when it is first needed."""
 
-    def __init__(self, settings: Settings, stop: threading.Event) -> None:
+    def __init__(self, settings: Settings, stop: threading.Event, ranges: Sequence[Range]) -> None:
+        """`ranges`: what the job will ask for, ascending; a source that reads ahead reads no further."""
+        self._ends = plan.ends(ranges)
         self._settings = settings
         self._stop = stop
         self._network = NetworkCheck(settings.network.network_id())
@@ -72,16 +76,19 @@ class RawLedgers:
         if self._source is None:
             self._source = sources.create(self._settings, self._stop.wait, paced=False)
         if self._reading is None or self._next != sequence:
-            self._reading = self._source.ledgers(sequence - 1)
+            self._reading = self._source.ledgers(sequence - 1, self._end_of(sequence))
         self._next = 0
         found = next(self._reading, None)
         if found is None or found.sequence != sequence:
             self._reading = None
-            raise IntegrityError(
-                f"the source does not have ledger {sequence}", hint="name a source that has it: --source, --path, --rpc-url"
-            )
+            raise IntegrityError(f"the source ended before ledger {sequence}", hint="it was asked to stop, or has no more")
         self._next = sequence + 1
         return found
+
+    def _end_of(self, sequence: int) -> int:
+        """The end of the stretch of the job that holds a ledger."""
+        at = bisect_left(self._ends, sequence)
+        return self._ends[at] if at < len(self._ends) else sequence
 
 
 def _true_header(ledger: SourceLedger, ledger_hash: str) -> LedgerHeader | None:

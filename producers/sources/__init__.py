@@ -1,17 +1,20 @@
-"""Ledger sources: files, a Stellar RPC server, the sandbox network. One port, one conformance test."""
+"""Ledger sources: files, a data lake, a Stellar RPC server, the sandbox network. One port, one conformance test."""
 
 from __future__ import annotations
 
 from typing import assert_never
 
-from lumenstream.settings import Settings
+from lumenstream.retry import RetryPolicy, Wait
+from lumenstream.rpc import checked_server
+from lumenstream.settings import ProducerSettings, Settings
 from producers.sources.files import FilesSource, checked_path
-from producers.sources.port import LedgerSource, SourceLedger, Wait
-from producers.sources.rpc import RpcSource, checked_server
+from producers.sources.lake import LakeSource, located
+from producers.sources.port import Extent, LedgerSource, SourceLedger
+from producers.sources.rpc import RpcSource
 from producers.sources.sandbox import SandboxSource
 from sandbox import SandboxSettings
 
-__all__ = ["FilesSource", "LedgerSource", "RpcSource", "SandboxSource", "SourceLedger", "Wait", "check", "create"]
+__all__ = ["Extent", "FilesSource", "LakeSource", "LedgerSource", "RpcSource", "SandboxSource", "SourceLedger", "check", "create"]
 
 
 def check(settings: Settings) -> None:
@@ -19,6 +22,8 @@ def check(settings: Settings) -> None:
     match settings.producer.source:
         case "files":
             checked_path(settings.producer.path)
+        case "lake":
+            located(settings.lake, settings.network.name)
         case "rpc":
             checked_server(settings.producer.rpc_url)
         case "sandbox":
@@ -36,8 +41,24 @@ def create(settings: Settings, wait: Wait, *, paced: bool = True) -> LedgerSourc
     match producer.source:
         case "files":
             return FilesSource(checked_path(producer.path))
+        case "lake":
+            return LakeSource(
+                settings.lake,
+                settings.network.name,
+                passphrase,
+                wait,
+                poll_seconds=producer.poll_seconds,
+                retry=retry_policy(producer),
+            )
         case "rpc":
-            return RpcSource(producer.rpc_url, passphrase, wait, page=producer.rpc_page, poll_seconds=producer.poll_seconds)
+            return RpcSource(
+                producer.rpc_url,
+                passphrase,
+                wait,
+                page=producer.rpc_page,
+                poll_seconds=producer.poll_seconds,
+                retry=retry_policy(producer),
+            )
         case "sandbox":
             network = SandboxSettings(
                 network_passphrase=passphrase,
@@ -48,3 +69,8 @@ def create(settings: Settings, wait: Wait, *, paced: bool = True) -> LedgerSourc
             return SandboxSource(network, wait, settings.sandbox.max_ledgers, paced=paced)
         case _:
             assert_never(producer.source)
+
+
+def retry_policy(settings: ProducerSettings) -> RetryPolicy:
+    """How a source that fails is asked again."""
+    return RetryPolicy(settings.source_attempts, settings.source_backoff_seconds, settings.source_backoff_max_seconds)

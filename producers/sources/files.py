@@ -16,7 +16,7 @@ from lumenstream.logs import get_logger
 from lumenstream.xdr import LedgerDecodeError, read_header
 from lumenstream.xdr.errors import LedgerFileError
 from lumenstream.xdr.files import read_ledgers
-from producers.sources.port import SourceLedger
+from producers.sources.port import Extent, SourceLedger, missing
 
 _log = get_logger("source.files")
 
@@ -35,19 +35,39 @@ class FilesSource:
     """ConfigurationError without any ledger; IntegrityError for a file that cannot be read or two ledgers of one sequence."""
 
     def __init__(self, path: Path) -> None:
-        self._entries = _index(checked_path(path))
+        self._path = checked_path(path)
+        self._entries = _index(self._path)
         self._open: tuple[Path, Iterator[bytes], int] | None = None
         if not self._entries:
             raise ConfigurationError(f"no ledger in {path}", hint="set LUMENSTREAM_PRODUCER__PATH to ledger files")
         first, last = self._entries[0].sequence, self._entries[-1].sequence
         _log.info("ledger files indexed", path=str(path), ledgers=len(self._entries), first=first, last=last)
 
-    def ledgers(self, after: int | None) -> Iterator[SourceLedger]:
+    @property
+    def tip(self) -> int:
+        return self._entries[-1].sequence
+
+    @property
+    def problem(self) -> str:
+        return ""
+
+    def look(self) -> Extent:
+        return Extent(str(self._path), self._entries[0].sequence, self.tip)
+
+    def ledgers(self, after: int | None, through: int | None = None) -> Iterator[SourceLedger]:
         previous: int | None = None
+        due = self._entries[0].sequence if after is None else after + 1
         for entry in self._entries:
-            if after is None or entry.sequence > after:
+            if through is not None and due > through:
+                return
+            if entry.sequence >= due:
+                if through is not None and entry.sequence > due:
+                    break
                 yield SourceLedger(entry.sequence, previous, self._read(entry), f"{entry.path} ledger {entry.position}")
+                due = entry.sequence + 1
             previous = entry.sequence
+        if through is not None and due <= through:
+            raise missing(str(self._path), due)
 
     def _read(self, entry: _Entry) -> bytes:
         """The data of an entry. A file is read on from where it stands; only ledgers out of order in it start it over."""

@@ -11,33 +11,13 @@ import binascii
 from collections.abc import Iterator
 from typing import Any, Final
 
-import httpx
+from lumenstream import metrics
+from lumenstream.errors import IntegrityError
+from lumenstream.retry import Failure, Retry, RetryPolicy, Stopped, Wait
+from lumenstream.rpc import RpcClient
+from producers.sources.port import Extent, SourceLedger
 
-from lumenstream import masking, metrics
-from lumenstream.errors import ConfigurationError, IntegrityError, UnreachableError
-from lumenstream.logs import get_logger
-from producers.sources.port import SourceLedger, Wait
-
-ATTEMPTS: Final = 10
-FIRST_BACKOFF_SECONDS: Final = 1.0
-MAX_BACKOFF_SECONDS: Final = 30.0
-_TIMEOUT_SECONDS: Final = 30.0
-_CONNECT_TIMEOUT_SECONDS: Final = 5.0
 _MAX_LEDGER_SEQUENCE: Final = (1 << 31) - 1
-
-_log = get_logger("source.rpc")
-
-
-class _CallFailed(Exception):
-    """One call failed in a way that another attempt may mend. `kind` is a metric label."""
-
-    def __init__(self, kind: str, text: str) -> None:
-        super().__init__(text)
-        self.kind = kind
-
-
-class _Stopped(Exception):
-    """The wait between two attempts was ended."""
 
 
 class RpcSource:
@@ -52,148 +32,123 @@ class RpcSource:
         page: int = 10,
         poll_seconds: float = 1.0,
         first: int | None = None,
-        first_backoff_seconds: float = FIRST_BACKOFF_SECONDS,
+        retry: RetryPolicy = RetryPolicy(),
     ) -> None:
-        self._server = checked_server(url)  # what messages show
-        self._url = url
+        self._client = RpcClient(url)
         self._passphrase = passphrase
         self._wait = wait
         self._page = page
         self._poll_seconds = poll_seconds
         self._first = first
-        self._first_backoff = first_backoff_seconds
-        self._client = httpx.Client(timeout=httpx.Timeout(_TIMEOUT_SECONDS, connect=_CONNECT_TIMEOUT_SECONDS))
+        self._retry = Retry(
+            retry,
+            wait,
+            lambda kind: metrics.SOURCE_ERRORS.labels(kind).inc(),
+            hint="is the RPC server up and LUMENSTREAM_PRODUCER__RPC_URL right?",
+        )
+        self.tip: int | None = None
 
-    def ledgers(self, after: int | None) -> Iterator[SourceLedger]:
+    @property
+    def problem(self) -> str:
+        return self._retry.problem
+
+    def look(self) -> Extent:
+        self._check_network()
+        return Extent(self._client.server, *self._window())
+
+    def ledgers(self, after: int | None, through: int | None = None) -> Iterator[SourceLedger]:
         try:
-            yield from self._ledgers(after)
-        except _Stopped:
+            yield from self._ledgers(after, _MAX_LEDGER_SEQUENCE if through is None else through)
+        except Stopped:
             return
 
     def close(self) -> None:
         self._client.close()
 
-    def _ledgers(self, after: int | None) -> Iterator[SourceLedger]:
+    def _ledgers(self, after: int | None, through: int) -> Iterator[SourceLedger]:
         self._check_network()
         oldest, latest = self._window()
         follows = after is not None
         sequence = after + 1 if after is not None else self._first or oldest
-        while True:
-            if sequence < oldest:
-                raise IntegrityError(
-                    f"{self._server} no longer has ledger {sequence}: the oldest it keeps is {oldest}",
-                    hint="fill the gap from ledger files or a data lake, or use a server that keeps more",
-                )
+        cursor = ""
+        while sequence <= through:
             if sequence > latest:
                 if self._wait(self._poll_seconds):
                     return
                 oldest, latest = self._window()
                 continue
-            answer = self._page_from(sequence)
-            page = answer.get("ledgers")
-            if not isinstance(page, list) or not page:  # pruned or restarted since the window was asked for
+            answer = self._page_from(sequence, cursor, min(self._page, through - sequence + 1))
+            page, cursor = answer.get("ledgers"), str(answer.get("cursor") or "")
+            if not isinstance(page, list) or not page:  # out of the window, or pruned or restarted since that was asked for
+                oldest, latest = self._window()
+                if sequence < oldest:
+                    raise self._gone(sequence, oldest)
                 if self._wait(self._poll_seconds):
                     return
-                oldest, latest = self._window()
                 continue
             for entry in page:
                 yield SourceLedger(
                     sequence, sequence - 1 if follows else None, self._data(entry, sequence), self._place(sequence)
                 )
                 sequence, follows = sequence + 1, True
-            latest = max(latest, _sequence(answer.get("latestLedger", latest), self._server))
+            latest = self._seen(max(latest, _sequence(answer.get("latestLedger", latest), self._client.server)))
 
-    def _page_from(self, sequence: int) -> dict[str, Any]:
-        """A page of ledgers; an empty one when the window has moved past the sequence, which the server reports as an error."""
-        params = {"startLedger": sequence, "pagination": {"limit": self._page}}
+    def _page_from(self, sequence: int, cursor: str, limit: int) -> dict[str, Any]:
+        """A page of ledgers; an empty one when the sequence is outside the window, which the server reports as an error.
+
+        Servers that read older ledgers from a data lake give them although getHealth names a younger oldest one: so ask first.
+        """
+        if cursor:  # the server's own word for where the last page ended
+            params: dict[str, Any] = {"pagination": {"cursor": cursor, "limit": limit}}
+        else:
+            params = {"startLedger": sequence, "pagination": {"limit": limit}}
         try:
-            return self._call_once("getLedgers", params)
-        except _CallFailed as failed:
-            if failed.kind == "rpc":
+            return self._client.call("getLedgers", params)
+        except Failure as failure:
+            if failure.kind == "rpc":
                 oldest, latest = self._window()
                 if not oldest <= sequence <= latest:
                     return {}
+            self._retry.failed(f"getLedgers at {self._client.server}", failure)
         return self._call("getLedgers", params)
+
+    def _gone(self, sequence: int, oldest: int) -> IntegrityError:
+        return IntegrityError(
+            f"{self._client.server} no longer has ledger {sequence}: the oldest it keeps is {oldest}",
+            hint="read on from a data lake (--source lake) or from files, or name a server that keeps more",
+        )
 
     def _data(self, entry: Any, expected: int) -> bytes:
         if not isinstance(entry, dict) or entry.get("sequence") != expected:
             found = entry.get("sequence") if isinstance(entry, dict) else entry
-            raise IntegrityError(f"{self._server} gave ledger {found!r} where {expected} was due")
+            raise IntegrityError(f"{self._client.server} gave ledger {found!r} where {expected} was due")
         try:
             return base64.b64decode(entry.get("metadataXdr") or "", validate=True)
         except (binascii.Error, TypeError, ValueError) as error:
             raise IntegrityError(f"{self._place(expected)}: metadataXdr is not base64: {error}") from error
 
     def _place(self, sequence: int) -> str:
-        return f"{self._server} ledger {sequence}"
+        return f"{self._client.server} ledger {sequence}"
 
     def _check_network(self) -> None:
         passphrase = self._call("getNetwork").get("passphrase")
         if passphrase != self._passphrase:
             raise IntegrityError(
-                f"{self._server} serves network {passphrase!r}, settings say {self._passphrase!r}",
+                f"{self._client.server} serves network {passphrase!r}, settings say {self._passphrase!r}",
                 hint="set LUMENSTREAM_NETWORK__NAME or another RPC URL",
             )
 
     def _window(self) -> tuple[int, int]:
         health = self._call("getHealth")
-        return _sequence(health.get("oldestLedger"), self._server), _sequence(health.get("latestLedger"), self._server)
+        oldest = _sequence(health.get("oldestLedger"), self._client.server)
+        return oldest, self._seen(_sequence(health.get("latestLedger"), self._client.server))
+
+    def _seen(self, latest: int) -> int:
+        self.tip = latest
+        return latest
 
     def _call(self, method: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The result of a call. Tries ten times with doubling pauses; UnreachableError after that."""
-        pause = self._first_backoff
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                return self._call_once(method, params)
-            except _CallFailed as failed:
-                metrics.SOURCE_ERRORS.labels(failed.kind).inc()
-                if attempt == ATTEMPTS:
-                    raise UnreachableError(
-                        f"{method} at {self._server} failed {ATTEMPTS} times, the last time with: {failed}",
-                        hint="is the RPC server up and LUMENSTREAM_PRODUCER__RPC_URL right?",
-                    ) from failed
-                _log.warning("source call failed", method=method, error=str(failed), attempt=attempt, retry_seconds=pause)
-            if self._wait(pause):
-                raise _Stopped
-            pause = min(pause * 2, MAX_BACKOFF_SECONDS)
-        raise AssertionError("the loop above returns or raises")
-
-    def _call_once(self, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
-        request = {"jsonrpc": "2.0", "id": 1, "method": method, **({"params": params} if params else {})}
-        try:
-            response = self._client.post(self._url, json=request)
-            answer = response.json() if response.status_code == httpx.codes.OK else None
-        except httpx.HTTPError as error:
-            raise _CallFailed("transport", f"{type(error).__name__}: {error}") from error
-        except ValueError as error:
-            raise _CallFailed("answer", f"not JSON: {error}") from error
-        if answer is None:
-            raise _CallFailed("http", f"HTTP {response.status_code}")
-        if not isinstance(answer, dict):
-            raise _CallFailed("answer", "not a JSON-RPC answer")
-        if answer.get("error"):
-            error_object = answer["error"]
-            text = error_object.get("message") if isinstance(error_object, dict) else error_object
-            raise _CallFailed("rpc", str(text))
-        result = answer.get("result")
-        if not isinstance(result, dict):
-            raise _CallFailed("answer", "an answer without a result")
-        return result
-
-
-def checked_server(url: str) -> str:
-    """The part of an RPC server's URL that may be shown. ConfigurationError, which never repeats it, for what is no URL."""
-    hint = "set --rpc-url or LUMENSTREAM_PRODUCER__RPC_URL"
-    if not url:
-        raise ConfigurationError("source rpc needs a URL", hint=hint)
-    server = masking.server_of(url)
-    try:
-        httpx.URL(url)
-    except httpx.InvalidURL:
-        server = ""
-    if not server:
-        raise ConfigurationError("the URL of source rpc is not of the form https://host/path", hint=hint)
-    return server
+        return self._retry.run(f"{method} at {self._client.server}", lambda: self._client.call(method, params))
 
 
 def _sequence(value: Any, server: str) -> int:

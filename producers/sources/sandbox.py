@@ -8,7 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from producers.sources.port import SourceLedger, Wait
+from lumenstream.retry import Wait
+from producers.sources.port import Extent, SourceLedger, missing
 from sandbox import Sandbox, SandboxSettings
 from sandbox.network import GENESIS_SEQUENCE
 
@@ -21,10 +22,26 @@ class SandboxSource:
         self._wait = wait
         self._close_seconds = settings.close_seconds if paced else 0.0
         self._last = GENESIS_SEQUENCE + max_ledgers if max_ledgers else None
+        self.tip: int | None = None  # nobody else closes ledgers: the newest one is the one handed out
 
-    def ledgers(self, after: int | None) -> Iterator[SourceLedger]:
+    @property
+    def problem(self) -> str:
+        return ""
+
+    def look(self) -> Extent:
+        return Extent("the sandbox network", GENESIS_SEQUENCE + 1, self._last)
+
+    def ledgers(self, after: int | None, through: int | None = None) -> Iterator[SourceLedger]:
         first = GENESIS_SEQUENCE + 1 if after is None else after + 1
-        if self._last is not None and first > self._last:
+        if through is not None and first <= min(through, GENESIS_SEQUENCE):
+            raise missing("the sandbox network", first)
+        last = min((end for end in (self._last, through) if end is not None), default=None)
+        yield from self._closed(first, last)
+        if through is not None and last is not None and first <= through and last < through:
+            raise missing("the sandbox network", max(first, last + 1))
+
+    def _closed(self, first: int, last: int | None) -> Iterator[SourceLedger]:
+        if last is not None and first > last:
             return
         due = time.monotonic()
         for closed in self._sandbox.ledgers(first):
@@ -39,7 +56,7 @@ class SandboxSource:
                 data=closed.meta,
                 place=f"sandbox ledger {closed.sequence}",
             )
-            if closed.sequence == self._last:
+            if closed.sequence == last:
                 return
 
     def close(self) -> None:

@@ -194,7 +194,7 @@ def test_a_poison_ledger_is_named_and_the_other_ranges_are_done(
     assert [failed for failed, _ in summary.failed] == [Range(16, 23), Range(40, 47)]
     texts = [text for _, text in summary.failed]
     assert "ledger 20" in texts[0] and "failed" in texts[0]
-    assert "the source does not have ledger 44" in texts[1]
+    assert "does not have ledger 44" in texts[1]
     assert summary.done_ledgers == LAST - FIRST + 1 - 16 - 1
     gaps = [(finding.first, finding.last) for finding in verify.verify(settings).findings if finding.kind == "gap"]
     assert gaps == [(16, 23), (40, 47)]

@@ -22,11 +22,12 @@ from psycopg.conninfo import make_conninfo
 from lumenstream import kafka as clients
 from lumenstream.embedded import EmbeddedTansu
 from lumenstream.errors import ConfigurationError, IntegrityError, UnreachableError
+from lumenstream.retry import Wait
 from lumenstream.roleserver import RoleServer
 from lumenstream.settings import Settings, load_settings
 from producers import ledger as producer_module
 from producers.ledger import LedgerProducer
-from producers.sources import SourceLedger, Wait
+from producers.sources import Extent, SourceLedger
 from sandbox import ClosedLedger, Sandbox, SandboxSettings
 from schemas.messages import LedgerHeaders, Topic, partition_of, range_key
 from tests.plugins.proxy import TcpProxy
@@ -88,13 +89,18 @@ class ListSource:
 
     def __init__(self, ledgers: list[SourceLedger], wait: Wait, hold: bool) -> None:
         self._ledgers, self._wait, self._hold = ledgers, wait, hold
+        self.tip: int | None = ledgers[-1].sequence if ledgers else None
+        self.problem = ""
 
-    def ledgers(self, after: int | None) -> Iterator[SourceLedger]:
+    def ledgers(self, after: int | None, through: int | None = None) -> Iterator[SourceLedger]:
         for ledger in self._ledgers:
             if after is None or ledger.sequence > after:
                 yield ledger
         while self._hold and not self._wait(0.05):
             pass
+
+    def look(self) -> Extent:
+        return Extent("list", None, self.tip)
 
     def close(self) -> None:
         """Nothing to close."""
@@ -107,7 +113,7 @@ class Gated(ListSource):
         super().__init__(ledgers, wait, hold=False)
         self._gate = gate
 
-    def ledgers(self, after: int | None) -> Iterator[SourceLedger]:
+    def ledgers(self, after: int | None, through: int | None = None) -> Iterator[SourceLedger]:
         for ledger in super().ledgers(after):
             while ledger.sequence == 8 and not self._gate.is_set():
                 self._wait(0.05)
@@ -369,7 +375,7 @@ class TestLimits:
         large = [ledger._replace(data=ledger.data + os.urandom(300 << 10)) for ledger in source_ledgers(chain)]
 
         class Watching(ListSource):
-            def ledgers(self, after: int | None) -> Iterator[SourceLedger]:
+            def ledgers(self, after: int | None, through: int | None = None) -> Iterator[SourceLedger]:
                 for ledger in super().ledgers(after):
                     seen.append(producer._delivery.queued_bytes)
                     yield ledger

@@ -1,362 +1,160 @@
-"""One conformance test for every ledger source, then what only one of them does."""
+"""One conformance test for every ledger source, each against a real server on this machine."""
 
 from __future__ import annotations
 
-import base64
-import gzip
-import json
-import struct
-import threading
+import dataclasses
+import hashlib
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from lumenstream.errors import ConfigurationError, IntegrityError, UnreachableError
-from lumenstream.settings import load_settings
+from lumenstream.bench.lakefiles import lake_objects, write_lake
+from lumenstream.errors import ConfigurationError, IntegrityError
+from lumenstream.settings import LakeSettings, load_settings
 from producers import sources
-from producers.sources import FilesSource, LedgerSource, RpcSource, SandboxSource
-from sandbox import ClosedLedger, Sandbox, SandboxSettings
+from producers.header import NetworkCheck, checked_header
+from producers.sources import FilesSource, LakeSource, LedgerSource, RpcSource, SandboxSource, SourceLedger
+from producers.sources.lake import Layout
+from sandbox import ClosedLedger, SandboxSettings
+from tests.servers.rpc import RpcStub
+from tests.servers.s3 import KEY_ID, REGION, SECRET, S3Server
+from tests.unit.source_support import (
+    FIRST,
+    LAST,
+    NETWORK,
+    PASSPHRASE,
+    QUICK,
+    keep_going,
+    make_chain,
+    stop_at_tip,
+    write_file,
+    write_folder,
+)
 
-LEDGERS = 12
-FIRST = 2
-LAST = FIRST + LEDGERS - 1
-NETWORK = SandboxSettings(close_seconds=0.001, transactions_per_ledger=2)
+KINDS = ("file", "folder", "lake folder", "lake folder of batches", "lake S3", "rpc", "sandbox")
+STORED = KINDS[:-1]  # what the sandbox hands out it makes itself
+LAYOUTS = {"lake folder": Layout(1, 8), "lake folder of batches": Layout(4, 2), "lake S3": Layout(1, 1)}
+Make = Callable[[Sequence[ClosedLedger]], AbstractContextManager[LedgerSource]]
 
 
 @pytest.fixture(scope="module")
 def chain() -> list[ClosedLedger]:
-    """The first ledgers of a sandbox network."""
-    sandbox = Sandbox(NETWORK)
-    return [sandbox.close_ledger() for _ in range(LEDGERS)]
+    return make_chain()
 
 
-def stop_at_once(_: float) -> bool:
-    """A wait that ends the iteration: what a source without end does at its tip."""
-    return True
+@pytest.fixture(scope="module")
+def s3() -> Iterator[S3Server]:
+    with S3Server() as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", KEY_ID)
+        patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+        yield server
 
 
-def keep_going(_: float) -> bool:
-    return False
+def filled(server: S3Server, bucket: str, pairs: list[tuple[int, bytes]], layout: Layout) -> str:
+    """A bucket with a lake of these ledgers; each is made once."""
+    if bucket not in server.buckets:
+        server.bucket(bucket, ((f"some/where/{key}", data) for key, data in lake_objects(pairs, layout, PASSPHRASE)))
+    return bucket
 
 
-@dataclass
-class RpcStub:
-    """A Stellar RPC server of a few ledgers, with a retention window, failures and delays to order."""
+@pytest.fixture(params=KINDS)
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
+    """A source of one kind that serves these ledgers."""
 
-    ledgers: list[ClosedLedger]
-    oldest: int = FIRST
-    latest: int = LAST
-    passphrase: str = NETWORK.network_passphrase
-    failures: list[Callable[[BaseHTTPRequestHandler], None]] = field(default_factory=list)
-    delay_seconds: float = 0.0
-    calls: list[str] = field(default_factory=list)
-
-    def __enter__(self) -> RpcStub:
-        stub = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                stub.calls.append(request["method"])
-                time.sleep(stub.delay_seconds)
-                if stub.failures:
-                    stub.failures.pop(0)(self)
+    @contextmanager
+    def build(ledgers: Sequence[ClosedLedger]) -> Iterator[LedgerSource]:
+        match request.param:
+            case "file":
+                yield FilesSource(write_file(tmp_path, ledgers))
+            case "folder":
+                yield FilesSource(write_folder(tmp_path, ledgers))
+            case "rpc":
+                with RpcStub(ledgers, PASSPHRASE, oldest=FIRST, latest=LAST) as stub:
+                    source = RpcSource(stub.url, PASSPHRASE, stop_at_tip, page=5, poll_seconds=0.01, retry=QUICK)
+                    yield source
+                    source.close()
+            case "sandbox":
+                yield SandboxSource(NETWORK, keep_going, max_ledgers=len(ledgers))
+            case kind:
+                layout = LAYOUTS[kind]
+                pairs = [(ledger.sequence, ledger.meta) for ledger in ledgers]
+                if kind == "lake S3":
+                    server: S3Server = request.getfixturevalue("s3")
+                    bucket = filled(server, f"lake-{hashlib.sha256(repr(pairs).encode()).hexdigest()[:16]}", pairs, layout)
+                    settings = LakeSettings(url=f"s3://{bucket}/some/where", endpoint=server.url, region=REGION)
                 else:
-                    send(self, 200, json.dumps({"jsonrpc": "2.0", "id": request["id"], **stub.answer(request)}))
+                    write_lake(tmp_path / "lake", pairs, layout, PASSPHRASE)
+                    settings = LakeSettings(url=str(tmp_path / "lake"))
+                yield LakeSource(settings, "sandbox", PASSPHRASE, stop_at_tip, poll_seconds=0.01, retry=QUICK)
 
-            def log_message(self, format: str, *args: Any) -> None:
-                """Quiet."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        window = {"latestLedger": self.latest, "oldestLedger": self.oldest}
-        match request["method"]:
-            case "getNetwork":
-                return {"result": {"passphrase": self.passphrase}}
-            case "getHealth":
-                return {"result": {"status": "healthy", **window}}
-        start, limit = request["params"]["startLedger"], request["params"]["pagination"]["limit"]
-        if not self.oldest <= start <= self.latest:
-            message = f"start ledger must be between the oldest ledger: {self.oldest} and the latest ledger: {self.latest}"
-            return {"error": {"code": -32600, "message": message}}
-        page = [ledger for ledger in self.ledgers if start <= ledger.sequence <= self.latest][:limit]
-        entries = [
-            {"sequence": ledger.sequence, "hash": ledger.hash.hex(), "metadataXdr": base64.b64encode(ledger.meta).decode()}
-            for ledger in page
-        ]
-        return {"result": {"ledgers": entries, "cursor": str(page[-1].sequence), **window}}
+    return build
 
 
-def send(handler: BaseHTTPRequestHandler, status: int, body: str) -> None:
-    handler.send_response(status)
-    handler.send_header("Content-Length", str(len(body)))
-    handler.end_headers()
-    handler.wfile.write(body.encode())
-
-
-def rpc(stub: RpcStub, **options: Any) -> RpcSource:
-    return RpcSource(
-        options.pop("url", stub.url),
-        NETWORK.network_passphrase,
-        options.pop("wait", stop_at_once),
-        page=5,
-        poll_seconds=0.01,
-        first_backoff_seconds=0.001,
-        **options,
-    )
-
-
-def record(data: bytes) -> bytes:
-    return struct.pack(">I", len(data) | 1 << 31) + data
-
-
-def write_folder(path: Path, chain: list[ClosedLedger]) -> Path:
-    """The chain in files whose order and format differ from its own."""
-    folder = path / "ledgers"
-    (folder / "deep").mkdir(parents=True)
-    (folder / "README.md").write_text("not a ledger")
-    (folder / "z.xdr").write_bytes(b"".join(record(ledger.meta) for ledger in chain[:4]))
-    (folder / "deep" / "b.xdr.gz").write_bytes(gzip.compress(b"".join(record(ledger.meta) for ledger in reversed(chain[4:8]))))
-    for number, ledger in enumerate(chain[8:]):
-        (folder / f"{9 - number}.xdr").write_bytes(ledger.meta)
-    return folder
-
-
-@pytest.fixture(params=["file", "folder", "rpc", "sandbox"])
-def source(request: pytest.FixtureRequest, chain: list[ClosedLedger], tmp_path: Path) -> Iterator[LedgerSource]:
-    made: LedgerSource
-    match request.param:
-        case "file":
-            (tmp_path / "all.xdr").write_bytes(b"".join(record(ledger.meta) for ledger in chain))
-            made = FilesSource(tmp_path / "all.xdr")
-        case "folder":
-            made = FilesSource(write_folder(tmp_path, chain))
-        case "rpc":
-            with RpcStub(chain) as stub:
-                made = rpc(stub)
-                yield made
-                made.close()
-            return
-        case _:
-            made = SandboxSource(NETWORK, keep_going, max_ledgers=LEDGERS)
-    yield made
-    made.close()
+def drain(source: LedgerSource, check: Callable[[SourceLedger], object]) -> None:
+    for ledger in source.ledgers(None):
+        check(ledger)
 
 
 class TestEverySource:
     @pytest.mark.parametrize("after", [None, FIRST - 1, FIRST, 7, 8, LAST - 1, LAST, LAST + 5])
-    def test_ascending_from_any_point_bytes_untouched(
-        self, source: LedgerSource, chain: list[ClosedLedger], after: int | None
-    ) -> None:
-        found = list(source.ledgers(after))
+    def test_ascending_from_any_point_bytes_untouched(self, make: Make, chain: list[ClosedLedger], after: int | None) -> None:
+        with make(chain) as source:
+            found = list(source.ledgers(after))
         expected = [ledger for ledger in chain if after is None or ledger.sequence > after]
         assert [ledger.sequence for ledger in found] == [ledger.sequence for ledger in expected]
         assert [ledger.data for ledger in found] == [ledger.meta for ledger in expected]
+        assert all(ledger.place for ledger in found)
 
-    def test_names_the_predecessor_and_nothing_before_its_first(self, source: LedgerSource) -> None:
-        found = list(source.ledgers(None))
+    @pytest.mark.parametrize(("after", "through"), [(None, 5), (FIRST - 1, FIRST), (3, 8), (4, 7), (9, 9), (LAST - 2, LAST)])
+    def test_a_range_is_what_was_asked_for(self, make: Make, chain: list[ClosedLedger], after: int | None, through: int) -> None:
+        with make(chain) as source:
+            found = [ledger.sequence for ledger in source.ledgers(after, through)]
+        assert found == list(range(FIRST if after is None else after + 1, through + 1))
+
+    def test_names_the_predecessor_and_nothing_before_its_first(self, make: Make, chain: list[ClosedLedger]) -> None:
+        with make(chain) as source:
+            found = list(source.ledgers(None))
         assert [ledger.previous_sequence for ledger in found] == [None, *range(FIRST, LAST)]
 
-    def test_resumed_names_what_it_resumes_after(self, source: LedgerSource) -> None:
-        assert next(iter(source.ledgers(6))).previous_sequence == 6
+    def test_resumed_goes_on_where_it_ended_and_names_what_it_follows(self, make: Make, chain: list[ClosedLedger]) -> None:
+        with make(chain) as source:
+            begun = source.ledgers(None)
+            first = [next(begun) for _ in range(5)]
+            rest = list(source.ledgers(first[-1].sequence))
+            assert [ledger.sequence for ledger in (*first, *rest)] == list(range(FIRST, LAST + 1))
+            assert rest[0].previous_sequence == first[-1].sequence
+            assert list(source.ledgers(4)) == list(source.ledgers(4))
 
-    def test_can_be_read_twice(self, source: LedgerSource) -> None:
-        assert list(source.ledgers(4)) == list(source.ledgers(4))
+    @pytest.mark.parametrize("make", STORED, indirect=True)
+    def test_a_missing_ledger_of_a_range_is_an_error_and_never_skipped(self, make: Make, chain: list[ClosedLedger]) -> None:
+        """Ledgers 8 to 11 are one object of the lake of batches."""
+        found: list[int] = []
+        with make([ledger for ledger in chain if not 8 <= ledger.sequence <= 11]) as source:
+            with pytest.raises(IntegrityError, match=r"\b(8|12)\b"):
+                found.extend(ledger.sequence for ledger in source.ledgers(3, LAST))
+        assert found in ([4, 5, 6, 7], list(range(4, 12)))
 
-    def test_says_where_a_ledger_lies(self, source: LedgerSource) -> None:
-        assert all(ledger.place for ledger in source.ledgers(None))
+    def test_another_network_is_noticed(self, make: Make, chain: list[ClosedLedger]) -> None:
+        check = NetworkCheck(load_settings(network__name="pubnet").network.network_id())
+        with make(chain) as source:
+            with pytest.raises(IntegrityError, match="not a ledger of the configured network"):
+                drain(source, check.check)
 
+    def test_knows_its_tip_and_has_no_problem(self, make: Make, chain: list[ClosedLedger]) -> None:
+        with make(chain) as source:
+            assert len(list(source.ledgers(None))) == len(chain)
+            assert source.tip in (LAST, None) and (source.tip is not None or isinstance(source, SandboxSource))
+            assert source.problem == ""
 
-class TestFiles:
-    def test_a_gap_is_kept_and_named(self, chain: list[ClosedLedger], tmp_path: Path) -> None:
-        (tmp_path / "a.xdr").write_bytes(record(chain[0].meta) + record(chain[5].meta))
-        found = list(FilesSource(tmp_path).ledgers(None))
-        assert [(ledger.sequence, ledger.previous_sequence) for ledger in found] == [(2, None), (7, 2)]
-        assert [ledger.previous_sequence for ledger in FilesSource(tmp_path).ledgers(4)] == [2]
-
-    def test_equal_duplicates_are_dropped(self, chain: list[ClosedLedger], tmp_path: Path) -> None:
-        (tmp_path / "a.xdr").write_bytes(chain[0].meta)
-        (tmp_path / "b.xdr").write_bytes(record(chain[0].meta) * 2 + record(chain[1].meta))
-        assert [ledger.sequence for ledger in FilesSource(tmp_path).ledgers(None)] == [2, 3]
-
-    def test_contradicting_duplicates_are_refused(self, chain: list[ClosedLedger], tmp_path: Path) -> None:
-        other = Sandbox(SandboxSettings(seed=2, transactions_per_ledger=2)).close_ledger()
-        (tmp_path / "a.xdr").write_bytes(chain[0].meta)
-        (tmp_path / "b.xdr").write_bytes(other.meta)
-        with pytest.raises(IntegrityError, match=r"ledger 2 is in .*a\.xdr and in .*b\.xdr"):
-            FilesSource(tmp_path)
-
-    def test_a_truncated_file_is_named(self, chain: list[ClosedLedger], tmp_path: Path) -> None:
-        (tmp_path / "a.xdr").write_bytes(record(chain[0].meta) + record(chain[1].meta)[:-9])
-        with pytest.raises(IntegrityError, match=r"a\.xdr"):
-            FilesSource(tmp_path)
-
-    def test_a_file_that_changes_while_read_is_noticed(self, chain: list[ClosedLedger], tmp_path: Path) -> None:
-        path = tmp_path / "a.xdr"
-        path.write_bytes(chain[0].meta)
-        source = FilesSource(tmp_path)
-        path.write_bytes(chain[1].meta)
-        with pytest.raises(IntegrityError, match="changed while"):
-            list(source.ledgers(None))
-
-    @pytest.mark.parametrize("path", ["missing", "empty"])
-    def test_no_ledgers_is_a_mistake_of_configuration(self, tmp_path: Path, path: str) -> None:
-        (tmp_path / "empty").mkdir()
-        with pytest.raises(ConfigurationError):
-            FilesSource(tmp_path / path)
-
-
-class TestRpc:
-    def test_failures_are_retried(self, chain: list[ClosedLedger]) -> None:
-        failures = [
-            lambda handler: send(handler, 503, "busy"),
-            lambda handler: send(handler, 200, "not JSON"),
-            lambda handler: send(handler, 200, '{"error": {"code": -32603, "message": "database is locked"}}'),
-            lambda handler: send(handler, 200, "[]"),
-            lambda handler: handler.connection.close(),
-        ]
-        with RpcStub(chain, failures=failures) as stub:
-            source = rpc(stub, wait=lambda _: not failures and len(stub.calls) > 8)
-            assert len(list(source.ledgers(None))) == LEDGERS
-            assert not stub.failures
-            source.close()
-
-    def test_gives_up_after_ten_attempts(self, chain: list[ClosedLedger]) -> None:
-        with RpcStub(chain, failures=[lambda handler: send(handler, 500, "")] * 20) as stub:
-            source = rpc(stub, wait=keep_going)
-            with pytest.raises(UnreachableError, match="failed 10 times.*HTTP 500"):
-                list(source.ledgers(None))
-            assert len(stub.calls) == 10
-            source.close()
-
-    def test_pauses_double_up_to_thirty_seconds(self, chain: list[ClosedLedger]) -> None:
-        pauses: list[float] = []
-
-        def wait(seconds: float) -> bool:
-            pauses.append(seconds)
-            return False
-
-        with RpcStub(chain, failures=[lambda handler: send(handler, 500, "")] * 20) as stub:
-            source = RpcSource(stub.url, NETWORK.network_passphrase, wait)
-            with pytest.raises(UnreachableError):
-                list(source.ledgers(None))
-            source.close()
-        assert pauses == [1, 2, 4, 8, 16, 30, 30, 30, 30]
-
-    def test_the_stop_ends_a_series_of_retries(self, chain: list[ClosedLedger]) -> None:
-        with RpcStub(chain, failures=[lambda handler: send(handler, 500, "")] * 20) as stub:
-            source = rpc(stub)
-            assert list(source.ledgers(None)) == []
-            assert len(stub.calls) == 1
-            source.close()
-
-    def test_a_ledger_before_the_window_names_the_oldest(self, chain: list[ClosedLedger]) -> None:
-        with RpcStub(chain, oldest=6) as stub:
-            source = rpc(stub)
-            with pytest.raises(IntegrityError, match="no longer has ledger 4: the oldest it keeps is 6"):
-                list(source.ledgers(3))
-            source.close()
-
-    def test_a_window_that_moves_on_is_noticed_at_once(self, chain: list[ClosedLedger]) -> None:
-        with RpcStub(chain) as stub:
-            source = rpc(stub, wait=keep_going)
-            ledgers = source.ledgers(None)
-            for _ in range(5):  # one page
-                next(ledgers)
-            stub.oldest = 10
-            with pytest.raises(IntegrityError, match="no longer has ledger 7: the oldest it keeps is 10"):
-                next(ledgers)
-            assert stub.calls.count("getLedgers") == 2
-            source.close()
-
-    def test_starts_at_the_oldest_it_keeps_or_at_the_first_given(self, chain: list[ClosedLedger]) -> None:
-        with RpcStub(chain, oldest=6) as stub:
-            for first, expected in ((None, 6), (9, 9)):
-                source = rpc(stub, first=first)
-                ledger = next(iter(source.ledgers(None)))
-                assert (ledger.sequence, ledger.previous_sequence) == (expected, None)
-                source.close()
-
-    def test_polls_at_the_tip(self, chain: list[ClosedLedger]) -> None:
-        with RpcStub(chain, latest=5) as stub:
-            waits = 0
-
-            def wait(_: float) -> bool:
-                nonlocal waits
-                waits += 1
-                stub.latest = min(stub.latest + 2, LAST)
-                return stub.latest == LAST
-
-            source = rpc(stub, wait=wait)
-            assert [ledger.sequence for ledger in source.ledgers(None)] == list(range(FIRST, LAST - 1))
-            assert waits == 4
-            source.close()
-
-    def test_another_network_is_refused(self, chain: list[ClosedLedger]) -> None:
-        with RpcStub(chain, passphrase="Somewhere Else") as stub:
-            source = rpc(stub)
-            with pytest.raises(IntegrityError, match="serves network 'Somewhere Else'"):
-                list(source.ledgers(None))
-            source.close()
-
-    def test_a_ledger_out_of_line_is_refused(self, chain: list[ClosedLedger]) -> None:
-        with RpcStub([ledger for ledger in chain if ledger.sequence != 4]) as stub:
-            source = rpc(stub)
-            with pytest.raises(IntegrityError, match="gave ledger 5 where 4 was due"):
-                list(source.ledgers(None))
-            source.close()
-
-    def test_a_slow_server_is_waited_for(self, chain: list[ClosedLedger]) -> None:
-        with RpcStub(chain, delay_seconds=0.05) as stub:
-            source = rpc(stub)
-            assert len(list(source.ledgers(None))) == LEDGERS
-            source.close()
-
-    def test_messages_show_no_more_of_the_url_than_its_server(
-        self, chain: list[ClosedLedger], capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        """Providers put their keys into the user, the path or the query."""
-        with RpcStub(chain, oldest=6, passphrase="Somewhere Else") as stub:
-            url = stub.url.replace("//", "//hunter2@") + "/hunter2?key=hunter2"
-            texts = []
-            source = rpc(stub, url=url)
-            with pytest.raises(IntegrityError) as refused:
-                list(source.ledgers(None))
-            texts.append(str(refused.value))
-            stub.passphrase = NETWORK.network_passphrase
-            with pytest.raises(IntegrityError) as gone:
-                list(source.ledgers(3))
-            texts += [str(gone.value), next(iter(source.ledgers(None))).place]
-            stub.failures += [lambda handler: send(handler, 500, "")] * 20
-            source.close()
-            source = rpc(stub, url=url, wait=keep_going)
-            with pytest.raises(UnreachableError) as silent:
-                list(source.ledgers(None))
-            texts += [str(silent.value), "".join(capsys.readouterr())]
-            source.close()
-        assert "127.0.0.1" in texts[0] and not [text for text in texts if "hunter2" in text]
-
-    def test_needs_a_url(self) -> None:
-        with pytest.raises(ConfigurationError, match="needs a URL"):
-            RpcSource("", "x", keep_going)
+    @pytest.mark.parametrize("make", STORED, indirect=True)
+    def test_a_damaged_ledger_is_an_error_that_says_where(self, make: Make, chain: list[ClosedLedger]) -> None:
+        damaged = [dataclasses.replace(ledger, meta=ledger.meta[:200]) if ledger.sequence == 6 else ledger for ledger in chain]
+        with pytest.raises(IntegrityError, match=r"all\.xdr|b\.xdr\.gz|FFFFFFF9--6|FFFFFFFB--4-7|127\S* ledger 6"):
+            with make(damaged) as source:
+                drain(source, checked_header)
 
 
 class TestSandbox:
@@ -374,8 +172,14 @@ class TestSandbox:
         assert time.monotonic() - started >= 5 * 0.05
         assert len(pauses) >= 4
 
+    def test_a_range_past_its_end_is_an_error(self) -> None:
+        source = SandboxSource(NETWORK, keep_going, max_ledgers=3)
+        for after, through, due in ((2, 9, 5), (7, 9, 8), (0, 3, 1)):
+            with pytest.raises(IntegrityError, match=f"does not have ledger {due}"):
+                list(source.ledgers(after, through))
+
     def test_the_stop_ends_it(self) -> None:
-        source = SandboxSource(SandboxSettings(close_seconds=10, transactions_per_ledger=0), stop_at_once)
+        source = SandboxSource(SandboxSettings(close_seconds=10, transactions_per_ledger=0), stop_at_tip)
         assert [ledger.sequence for ledger in source.ledgers(None)] == [2]
 
 
@@ -384,10 +188,11 @@ class TestCreate:
         (tmp_path / "a.xdr").write_bytes(chain[0].meta)
         made = [
             sources.create(load_settings(producer__source="files", producer__path=tmp_path), keep_going),
+            sources.create(load_settings(producer__source="lake", lake__url=str(tmp_path)), keep_going),
             sources.create(load_settings(producer__source="rpc", producer__rpc_url="http://127.0.0.1:1"), keep_going),
             sources.create(load_settings(producer__source="sandbox"), keep_going),
         ]
-        assert [type(source) for source in made] == [FilesSource, RpcSource, SandboxSource]
+        assert [type(source) for source in made] == [FilesSource, LakeSource, RpcSource, SandboxSource]
         for source in made:
             source.close()
 
