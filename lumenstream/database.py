@@ -44,6 +44,7 @@ class Cursor(StrEnum):
 
 
 NETWORK_ID: Final = "network_id"  # key of `ingest_store`: whose ledgers these are, hex; set by the sink with its first ledger
+CHECKPOINT: Final = "checkpoint"  # key of `ingest_store`: the ledger whose state began this database, colon, its hash
 
 
 def describe(conninfo: str) -> str:

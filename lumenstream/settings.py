@@ -224,6 +224,11 @@ class StatusSettings(_Section):
     gap_seconds: float = Field(60.0, ge=0, le=86_400, description="how long a count of missing ledgers is believed")
 
 
+class ArchiveSettings(_Section):
+    url: str = Field("", description="history archive for the first run: a folder, file://, http:// or https://; empty: none")
+    checkpoint_frequency: int = Field(64, ge=2, le=1 << 20, description="ledgers from one checkpoint of the network to the next")
+
+
 class PublisherSettings(_Section):
     poll_seconds: float = Field(1.0, gt=0, le=60, description="how often the database is asked when no NOTIFY comes")
     batch_ledgers: int = Field(16, ge=1, le=1000, description="ledgers read, and delivered, together")
@@ -322,6 +327,7 @@ class Settings(BaseSettings):
     backfill: BackfillSettings = BackfillSettings()
     maintenance: MaintenanceSettings = MaintenanceSettings()
     status: StatusSettings = StatusSettings()
+    archive: ArchiveSettings = ArchiveSettings()
     publisher: PublisherSettings = PublisherSettings()
     api: ApiSettings = ApiSettings()
     sandbox: SandboxSettings = SandboxSettings()

@@ -5,7 +5,7 @@
     python native/generate.py names  <path to xdr.json> > lumenstream/xdr/_names.py
 
 The schema is `xdr-definitions-json/xdr.json` of the `stellar-xdr` crate, version 30.0.0, which `cargo fetch` puts into the
-registry folder. The first two outputs decode everything reachable from ROOT. They are exactly as strict as that crate, and
+registry folder. The first two outputs decode everything reachable from ROOTS. They are exactly as strict as that crate, and
 stricter in one point: a boolean is 0 or 1. `native/src/cursor.rs` and `lumenstream/xdr/_cursor.py` hold the primitives that
 the generated code calls.
 
@@ -21,7 +21,7 @@ import sys
 from functools import cache
 from typing import Any, NamedTuple
 
-ROOT = "LedgerCloseMetaBatch"
+ROOTS = ("LedgerCloseMetaBatch", "BucketEntry", "HotArchiveBucketEntry")
 # Types whose exact bytes the extraction needs (kept in the ledger rows, hashed, cached by, or compared).
 SPANNED_TYPES = {
     "ConfigSettingEntry", "ContractIDPreimage", "FeeBumpTransaction", "LedgerCloseMeta", "LedgerEntry", "LedgerUpgrade",
@@ -44,7 +44,7 @@ class Schema:
     def __init__(self, document: Type) -> None:
         self.constants = {d["name"]: d["value"] for d in document["definitions"] if d["kind"] == "const"}
         self.types: dict[str, Type] = {d["name"]: d for d in document["definitions"] if d["kind"] != "const"}
-        self.reachable = self._reachable_from(ROOT) | {ROOT}
+        self.reachable = {*ROOTS}.union(*(self._reachable_from(root) for root in ROOTS))
         recursive = {name for name in self.reachable if name in self._reachable_from(name)}
         below = {name for start in recursive for name in self._reachable_from(start)}
         above = {name for name in self.reachable if self._reachable_from(name) & recursive}

@@ -21,7 +21,7 @@ CREATE: Final = "CREATE"
 _FEE_PHASE: Final = 0
 _OPERATION_PHASE: Final = 1 << 37
 _REFUND_PHASE: Final = 2 << 37
-_TRANSACTION_SHIFT: Final = 13
+TRANSACTION_SHIFT: Final = 13
 
 _BASE_RESERVE_STROOPS: Final = 5_000_000
 _OWN_RESERVES: Final = 2
@@ -69,7 +69,7 @@ def _ranked(ledger: Ledger) -> Iterator[tuple[Address, int, Change]]:
 
 def _phases(ledger: Ledger) -> list[tuple[int, tuple[Change, ...]]]:
     """Fees, operations, refunds: the ledger's changes with their rank."""
-    shifted = [(tx.order << _TRANSACTION_SHIFT, tx) for tx in ledger.transactions]
+    shifted = [(tx.order << TRANSACTION_SHIFT, tx) for tx in ledger.transactions]
     fees = [(_FEE_PHASE | order, tx.fee_changes) for order, tx in shifted]
     operations = [
         (_OPERATION_PHASE | order | index, op.changes)

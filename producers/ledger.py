@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from lumenstream import kafka, metrics
-from lumenstream.errors import IntegrityError, UnreachableError
+from lumenstream.errors import ConfigurationError, IntegrityError, UnreachableError
 from lumenstream.logs import get_logger
 from lumenstream.retry import Wait
 from lumenstream.roleserver import Health, RoleServer
@@ -158,6 +158,11 @@ class LedgerProducer:
             _log.info("resuming after the database cursor", after=cursor)
             self._anchor = cursor
             return cursor
+        if self._settings.archive.url and self._settings.producer.use_database:
+            raise ConfigurationError(
+                "the database is empty, and a history archive is configured for its first run",
+                hint="lumenstream bootstrap comes first; or unset LUMENSTREAM_ARCHIVE__URL to begin at the source's beginning",
+            )
         _log.info("starting at the source's beginning")
         return None
 

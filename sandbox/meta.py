@@ -1,8 +1,8 @@
 """Ledgers on the wire: transaction sets, headers and LedgerCloseMeta.
 
 Hashes chain as on a real network: a header holds the hash of the transaction set, of the results and of the previous
-header. The one thing a sandbox has no equivalent of is the bucket list; its hash field holds a running SHA-256 over
-everything the ledgers changed, so it moves with the state all the same.
+header. At a checkpoint the header holds the hash of the bucket list that `sandbox.archive` writes; in between, where nobody can
+ask for the buckets, a running SHA-256 over everything the ledgers changed.
 """
 
 from collections import deque

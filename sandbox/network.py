@@ -7,8 +7,9 @@ transactions come from: the generator (seeded), and whatever was submitted since
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 
-from sandbox import wire
+from sandbox import archive, wire
 from sandbox.apply import apply_transaction, charge_fee
 from sandbox.events import EventWriter
 from sandbox.keys import Keyring
@@ -23,7 +24,7 @@ from sandbox.meta import (
     skip_list,
     transaction_set,
 )
-from sandbox.settings import TOTAL_COINS_STROOPS, SandboxSettings
+from sandbox.settings import PROTOCOL_VERSION, TOTAL_COINS_STROOPS, SandboxSettings
 from sandbox.state import Account, Layer
 from sandbox.submission import SubmissionQueue
 from sandbox.transactions import TransactionGenerator
@@ -86,8 +87,9 @@ class Sandbox:
             apply_transaction(ledger, envelope, fee.amount, close_time, self._events)
             for envelope, fee in zip(ordered, fees, strict=True)
         ]
-        state_hash = sha256(self._header.state_hash + wire.array(ledger.changes())).digest()
+        changes = wire.array(ledger.changes())
         ledger.commit()
+        state_hash = self._state_hash(sequence, changes)
 
         self._header = LedgerHeader(
             sequence=sequence,
@@ -119,6 +121,23 @@ class Sandbox:
             closed = replay.close_ledger()
             if closed.sequence >= first:
                 yield closed
+
+    def write_archive(self, root: Path) -> None:
+        """A history archive of the state as it is. RuntimeError unless the last ledger is a checkpoint."""
+        sequence = self._header.sequence
+        if not archive.is_checkpoint(sequence):
+            raise RuntimeError(f"ledger {sequence} is no checkpoint")
+        archive.write(root, sequence, self.settings.network_passphrase, self._buckets(sequence), [self._header.encode()])
+
+    def _state_hash(self, sequence: int, changes: bytes) -> bytes:
+        """At a checkpoint the hash of the bucket list, as on every network; else one that moves with the state all the same."""
+        if archive.is_checkpoint(sequence):
+            return self._buckets(sequence).hash
+        return sha256(self._header.state_hash + changes).digest()
+
+    def _buckets(self, sequence: int) -> archive.BucketList:
+        entries = ((entry.last_modified, entry.encode()) for entry in self._state.entries())
+        return archive.by_age(PROTOCOL_VERSION, sequence, entries)
 
     def ledger_entries(self) -> dict[bytes, bytes]:
         """The current state: LedgerEntry XDR by LedgerKey XDR."""

@@ -49,11 +49,12 @@ class Display:
 def pace(progress: Progress) -> str:
     """Rate, time left and failures in a few words."""
     eta = progress.eta_seconds
-    left = "" if eta is None else f", {_duration(eta)} left"
+    left = "" if eta is None else f", {duration(eta)} left"
     failed = f", {progress.failed_ranges} ranges failed" if progress.failed_ranges else ""
     return f"{progress.ledgers_per_second:.1f}/s{left}{failed}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Hours, minutes, seconds."""
     whole = round(seconds)
     return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"

@@ -19,6 +19,9 @@ LakeOption = Annotated[
     typer.Option("--lake-url", help="lake: s3://, gs://, az:// or a folder (default: the public lake of pubnet or testnet)"),
 ]
 _ProcessorsOption = Annotated[str | None, typer.Option("--processors", help="names, comma separated (default: all)")]
+ArchiveOption = Annotated[
+    str | None, typer.Option("--archive-url", help="history archive: a folder, file://, http:// or https://")
+]
 _WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="worker processes (default: 1)")]
 
 
@@ -230,12 +233,14 @@ def up(
     lake_url: LakeOption = None,
     processors: _ProcessorsOption = None,
     workers: _WorkersOption = None,
+    archive_url: ArchiveOption = None,
     log_dir: Annotated[Path | None, typer.Option("--log-dir", help="logs of the roles (default: a temporary folder)")] = None,
     plain: Annotated[bool, typer.Option("--plain", help="logs instead of the status panel, as without a terminal")] = False,
 ) -> None:
     """Every role in one command, as child processes, against the servers of the settings: production on a single host.
 
-    Run `lumenstream migrate` first. The roles end with this command, however it ends.
+    Run `lumenstream migrate` first. With a history archive an empty database first gets the state of the newest checkpoint, as by
+    `lumenstream bootstrap`. The roles end with this command, however it ends.
 
     Example: lumenstream up --source rpc --rpc-url http://127.0.0.1:8000 --network testnet --workers 2
     """
@@ -247,11 +252,14 @@ def up(
         lake__url=lake_url,
         process__processors=processors,
         process__workers=workers,
+        archive__url=archive_url,
     )
+    from lumenstream.cli import state
     from lumenstream.demo import single_host
     from producers import sources
 
     sources.check(settings)
+    state.bootstrap_when_empty(settings)
     single_host.run(settings, log_dir, plain=plain)
 
 

@@ -68,6 +68,7 @@ _qqI = Struct(">qqI").unpack_from
 _qqqI = Struct(">qqqI").unpack_from
 _qqqq = Struct(">qqqq").unpack_from
 
+BucketListType = frozenset([0, 1])
 ConfigSettingID = frozenset([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20])
 ContractDataDurability = frozenset([0, 1])
 ContractEventType = frozenset([0, 1, 2])
@@ -247,6 +248,42 @@ def BeginSponsoringFutureReservesResult(c: Cursor) -> Any:
     tag = c.i32()
     if tag in (0, -1, -2, -3):
         value = None
+    else:
+        c.unknown(tag)
+    return (tag, value)
+
+
+def BucketEntry(c: Cursor) -> Any:
+    c.depth >= 3 or c.too_deep()
+    c.depth -= 1
+    tag = c.i32()
+    if tag in (0, 2):
+        value = c.spanned(LedgerEntry)
+    elif tag == 1:
+        value = LedgerKey(c)
+    elif tag == -1:
+        value = BucketMetadata(c)
+    else:
+        c.unknown(tag)
+    c.depth += 1
+    return (tag, value)
+
+
+def BucketMetadata(c: Cursor) -> Any:
+    v_ledgerVersion, = _I(c.data, c.pos)
+    c.pos += 4
+    v_ext = BucketMetadataExt(c)
+    return {'ledgerVersion': v_ledgerVersion, 'ext': v_ext}
+
+
+def BucketMetadataExt(c: Cursor) -> Any:
+    tag = c.i32()
+    if tag == 0:
+        value = None
+    elif tag == 1:
+        value, = _i(c.data, c.pos)
+        c.pos += 4
+        value in BucketListType or c.bad_enum(value, 'BucketListType')
     else:
         c.unknown(tag)
     return (tag, value)
@@ -1015,6 +1052,22 @@ def HostFunction(c: Cursor) -> Any:
         value = c.opaque(4294967295)
     elif tag == 3:
         value = CreateContractArgsV2(c)
+    else:
+        c.unknown(tag)
+    c.depth += 1
+    return (tag, value)
+
+
+def HotArchiveBucketEntry(c: Cursor) -> Any:
+    c.depth >= 3 or c.too_deep()
+    c.depth -= 1
+    tag = c.i32()
+    if tag == 0:
+        value = c.spanned(LedgerEntry)
+    elif tag == 1:
+        value = LedgerKey(c)
+    elif tag == -1:
+        value = BucketMetadata(c)
     else:
         c.unknown(tag)
     c.depth += 1

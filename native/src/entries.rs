@@ -12,19 +12,22 @@ use crate::xdr::{
 
 impl<'py, 'a> Builder<'py, 'a> {
     pub fn entry(&self, entry: &Spanned<'a, LedgerEntry<'a>>) -> Built<'py> {
-        self.entries.get(entry.xdr, || {
-            let sponsor = match &entry.ext {
-                LedgerEntryExt::V0 => None,
-                LedgerEntryExt::V1(extension) => extension.sponsoring_id.as_ref(),
-            };
-            let items = [
-                int(self.py, entry.data.discriminant())?,
-                int(self.py, entry.last_modified_ledger_seq)?,
-                self.optional(sponsor, |account| self.account(account))?,
-                self.entry_data(&entry.data)?,
-            ];
-            self.row(Row::Entry, items)
-        })
+        self.entries.get(entry.xdr, || self.fresh_entry(entry))
+    }
+
+    /// The same for an entry that will not come again.
+    pub fn fresh_entry(&self, entry: &LedgerEntry<'a>) -> Built<'py> {
+        let sponsor = match &entry.ext {
+            LedgerEntryExt::V0 => None,
+            LedgerEntryExt::V1(extension) => extension.sponsoring_id.as_ref(),
+        };
+        let items = [
+            int(self.py, entry.data.discriminant())?,
+            int(self.py, entry.last_modified_ledger_seq)?,
+            self.optional(sponsor, |account| self.account(account))?,
+            self.entry_data(&entry.data)?,
+        ];
+        self.row(Row::Entry, items)
     }
 
     fn entry_data(&self, data: &LedgerEntryData<'a>) -> Built<'py> {

@@ -39,7 +39,8 @@ fn read_header<'a>(cursor: &mut Cursor<'a>) -> Read<LedgerHeaderHistoryEntry<'a>
     LedgerHeaderHistoryEntry::read(cursor)
 }
 
-fn whole<'a, T>(data: &'a [u8], read: impl FnOnce(&mut Cursor<'a>) -> Read<T>) -> Result<T, String> {
+/// Decode a value that must be all there is.
+pub fn whole<'a, T>(data: &'a [u8], read: impl FnOnce(&mut Cursor<'a>) -> Read<T>) -> Result<T, String> {
     let mut cursor = Cursor::new(data);
     match read(&mut cursor).and_then(|value| cursor.finish().map(|()| value)) {
         Ok(value) => Ok(value),

@@ -4,6 +4,7 @@
 //! is the same thing without a compiler.
 
 mod addresses;
+mod buckets;
 mod changes;
 mod contracts;
 mod cursor;
@@ -85,5 +86,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(read_header, module)?)?;
     module.add_function(wrap_pyfunction!(validate, module)?)?;
     module.add_function(wrap_pyfunction!(transaction_count, module)?)?;
-    module.add_function(wrap_pyfunction!(split_batch, module)?)
+    module.add_function(wrap_pyfunction!(split_batch, module)?)?;
+    module.add_class::<buckets::BucketScanner>()
 }

@@ -369,6 +369,81 @@ impl BeginSponsoringFutureReservesResultCode {
     }
 }
 
+pub enum BucketEntry<'a> {
+    Liveentry(Spanned<'a, LedgerEntry<'a>>),
+    Initentry(Spanned<'a, LedgerEntry<'a>>),
+    Deadentry(LedgerKey<'a>),
+    Metaentry(BucketMetadata),
+}
+impl<'a> BucketEntry<'a> {
+    pub fn read(c: &mut Cursor<'a>) -> Read<Self> {
+        c.deep_scope("BucketEntry", 3, |c| Ok(match c.i32()? {
+            0 => Self::Liveentry(c.spanned(LedgerEntry::read)?),
+            2 => Self::Initentry(c.spanned(LedgerEntry::read)?),
+            1 => Self::Deadentry(LedgerKey::read(c)?),
+            -1 => Self::Metaentry(BucketMetadata::read(c)?),
+            other => return Err(c.unknown(other)),
+        }))
+    }
+    #[inline]
+    pub fn discriminant(&self) -> i32 {
+        match self {
+            Self::Liveentry(_) => 0,
+            Self::Initentry(_) => 2,
+            Self::Deadentry(_) => 1,
+            Self::Metaentry(_) => -1,
+        }
+    }
+}
+
+pub struct BucketEntryType;
+impl BucketEntryType {
+    pub fn read(c: &mut Cursor<'_>) -> Read<i32> {
+        c.enumeration("BucketEntryType", |v| matches!(v, -1..=2))
+    }
+}
+
+pub struct BucketListType;
+impl BucketListType {
+    pub fn read(c: &mut Cursor<'_>) -> Read<i32> {
+        c.enumeration("BucketListType", |v| matches!(v, 0..=1))
+    }
+}
+
+pub struct BucketMetadata {
+    pub ledger_version: u32,
+    pub ext: BucketMetadataExt,
+}
+impl<'a> BucketMetadata {
+    pub fn read(c: &mut Cursor<'a>) -> Read<Self> {
+        c.scope("BucketMetadata", |c| Ok(Self {
+            ledger_version: c.u32()?,
+            ext: BucketMetadataExt::read(c)?,
+        }))
+    }
+}
+
+pub enum BucketMetadataExt {
+    V0,
+    V1(i32),
+}
+impl<'a> BucketMetadataExt {
+    pub fn read(c: &mut Cursor<'a>) -> Read<Self> {
+        c.scope("BucketMetadataExt", |c| Ok(match c.i32()? {
+            0 => Self::V0,
+            1 => Self::V1(BucketListType::read(c)?),
+            other => return Err(c.unknown(other)),
+        }))
+    }
+    #[inline]
+    pub fn discriminant(&self) -> i32 {
+        match self {
+            Self::V0 => 0,
+            Self::V1(_) => 1,
+        }
+    }
+}
+
 pub struct BumpSequenceOp {
     pub bump_to: i64,
 }
@@ -1918,6 +1993,37 @@ pub struct HostFunctionType;
 impl HostFunctionType {
     pub fn read(c: &mut Cursor<'_>) -> Read<i32> {
         c.enumeration("HostFunctionType", |v| matches!(v, 0..=3))
+    }
+}
+
+pub enum HotArchiveBucketEntry<'a> {
+    Archived(Spanned<'a, LedgerEntry<'a>>),
+    Live(LedgerKey<'a>),
+    Metaentry(BucketMetadata),
+}
+impl<'a> HotArchiveBucketEntry<'a> {
+    pub fn read(c: &mut Cursor<'a>) -> Read<Self> {
+        c.deep_scope("HotArchiveBucketEntry", 3, |c| Ok(match c.i32()? {
+            0 => Self::Archived(c.spanned(LedgerEntry::read)?),
+            1 => Self::Live(LedgerKey::read(c)?),
+            -1 => Self::Metaentry(BucketMetadata::read(c)?),
+            other => return Err(c.unknown(other)),
+        }))
+    }
+    #[inline]
+    pub fn discriminant(&self) -> i32 {
+        match self {
+            Self::Archived(_) => 0,
+            Self::Live(_) => 1,
+            Self::Metaentry(_) => -1,
+        }
+    }
+}
+
+pub struct HotArchiveBucketEntryType;
+impl HotArchiveBucketEntryType {
+    pub fn read(c: &mut Cursor<'_>) -> Read<i32> {
+        c.enumeration("HotArchiveBucketEntryType", |v| matches!(v, -1..=1))
     }
 }
 

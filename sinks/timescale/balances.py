@@ -5,12 +5,12 @@ Upserts carry last_modified_ledger as a guard: a row never goes back to an older
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, LiteralString
 
 from lumenstream.database import Connection
 from schemas import strkey
-from schemas.families import AccountBalanceChange, SacBalanceChange, TrustlineBalanceChange
+from schemas.families import AccountBalanceChange, SacBalanceChange, SacContractRow, TrustlineAssetRow, TrustlineBalanceChange
 from sinks.timescale.binary import bool_array, bytea_array, int8_array, text_array, uuid_array
 from sinks.timescale.tables import LedgerRows, account_key
 
@@ -73,8 +73,18 @@ _SAC_GONE: Final[LiteralString] = (
 
 
 def insert_parents(connection: Connection, ledgers: Sequence[LedgerRows]) -> dict[str, int]:
-    """Assets and contracts, before what refers to them. Sorted, so that two writers would lock in the same order."""
-    assets = sorted({asset.id: asset for rows in ledgers for asset in rows.assets}.values())
+    """Assets and contracts, before what refers to them."""
+    assets = insert_assets(connection, (asset for rows in ledgers for asset in rows.assets))
+    contracts: dict[bytes, tuple[bytes, str, str]] = {}
+    for rows in ledgers:
+        name_contracts(contracts, rows.sac_balances, rows.contracts)
+    insert_contracts(connection, contracts)
+    return {"trustline_assets": assets, "contract_tokens": len(contracts)}
+
+
+def insert_assets(connection: Connection, mentioned: Iterable[TrustlineAssetRow]) -> int:
+    """Assets that are new. Sorted, so that two writers would lock in the same order. Returns how many were asked for."""
+    assets = sorted({asset.id: asset for asset in mentioned}.values())
     if assets:
         connection.execute(
             _ASSETS,
@@ -84,13 +94,22 @@ def insert_parents(connection: Connection, ledgers: Sequence[LedgerRows]) -> dic
                 text_array(strkey.encode(asset.issuer) for asset in assets),
             ),
         )
-    contracts: dict[bytes, tuple[bytes, str, str]] = {}
-    for rows in ledgers:
-        for change in rows.sac_balances:
-            contracts.setdefault(change.contract_uuid, (change.contract_id, "", ""))
-        for contract in rows.contracts:
-            if not contracts.get(contract.id, (b"", "", ""))[1]:
-                contracts[contract.id] = (contract.contract_id, contract.code, strkey.encode(contract.issuer))
+    return len(assets)
+
+
+def name_contracts(
+    contracts: dict[bytes, tuple[bytes, str, str]], holdings: Iterable[SacBalanceChange], instances: Iterable[SacContractRow]
+) -> None:
+    """Add what these tell of asset contracts, by id: address, code, issuer. A holding alone gives a stub without the last two."""
+    for change in holdings:
+        contracts.setdefault(change.contract_uuid, (change.contract_id, "", ""))
+    for contract in instances:
+        if not contracts.get(contract.id, (b"", "", ""))[1]:
+            contracts[contract.id] = (contract.contract_id, contract.code, strkey.encode(contract.issuer))
+
+
+def insert_contracts(connection: Connection, contracts: dict[bytes, tuple[bytes, str, str]]) -> None:
+    """Asset contracts that are new, and stubs that can be completed. Sorted like assets."""
     if contracts:
         ids = sorted(contracts)
         connection.execute(
@@ -103,7 +122,6 @@ def insert_parents(connection: Connection, ledgers: Sequence[LedgerRows]) -> dic
                 text_array(contracts[key][2] for key in ids),
             ),
         )
-    return {"trustline_assets": len(assets), "contract_tokens": len(contracts)}
 
 
 def apply(connection: Connection, ledgers: Sequence[LedgerRows]) -> dict[str, int]:

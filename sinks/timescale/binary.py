@@ -29,6 +29,7 @@ _I32: Final = struct.Struct("!ii")
 _I64: Final = struct.Struct("!iq")
 _LENGTH: Final = struct.Struct("!i")
 _COUNT: Final = struct.Struct("!h")
+_NUMERIC: Final = struct.Struct("!hhHH")  # groups, weight of the first, sign, digits after the point
 _ARRAY: Final = struct.Struct("!iiIii")
 
 _BYTEA_OID: Final = 17
@@ -86,6 +87,22 @@ def amounts(values: Iterable[int | None]) -> list[Field]:
     """Integers of any size as decimal text."""
     pack = _LENGTH.pack
     return [NULL if value is None else pack(len(digits := b"%d" % value)) + digits for value in values]
+
+
+def numerics(values: Iterable[int]) -> list[Field]:
+    """Whole numbers of any size in PostgreSQL's own form: groups of four decimal digits, the highest first."""
+    return [_numeric(value) for value in values]
+
+
+def _numeric(value: int) -> Field:
+    groups: list[int] = []
+    rest = abs(value)
+    while rest:
+        rest, group = divmod(rest, 10_000)
+        groups.append(group)
+    head = _NUMERIC.pack(len(groups), max(0, len(groups) - 1), 0x4000 if value < 0 else 0, 0)
+    data = head + b"".join(group.to_bytes(2, "big") for group in reversed(groups))
+    return _LENGTH.pack(len(data)) + data
 
 
 def texts(values: Iterable[str | None]) -> list[Field]:

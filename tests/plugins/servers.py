@@ -191,6 +191,12 @@ def database_url(admin_url: str, template_database: str) -> Iterator[str]:
 
 
 @pytest.fixture
+def second_database_url(admin_url: str, template_database: str) -> Iterator[str]:
+    """Another one, to compare with the first."""
+    yield from _database(admin_url, template_database)
+
+
+@pytest.fixture
 def empty_database_url(admin_url: str) -> Iterator[str]:
     """The URL of an empty database of the test's own."""
     yield from _database(admin_url, "template0")

@@ -1,0 +1,9 @@
+"""Current state from a checkpoint of a history archive, instead of from ledgers: first run, comparison and repair.
+
+In: `schemas.checkpoint.EntryRows`, made by `processors.checkpoint`. Out: the tables that the live sink keeps. The command line
+puts the three together (`lumenstream bootstrap`, `verify --checkpoint`, `rebuild-state`).
+"""
+
+from sinks.timescale.checkpoint.firstrun import Origin, bootstrap
+
+__all__ = ["Origin", "bootstrap"]
