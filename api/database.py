@@ -1,7 +1,7 @@
-"""The API's database pool: autocommit reads without prepared statements or session settings, so that PgBouncer in transaction
-mode may stand in between.
+"""The API's reads: autocommit statements without session settings, so that PgBouncer in transaction mode may stand in between
+(1.21 or newer, else with `database.prepared_statements` off).
 
-The time limit of a statement is kept here, not by a session setting: when it passes, psycopg asks the server to cancel.
+The time limit of a statement is kept here, not by a session setting: when it passes, the server is asked to cancel it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar
 
 import psycopg
-from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool, PoolClosed
 
+from api.channels import Channels
 from api.errors import ClientError, Code
 from lumenstream import database, logs, metrics
 from lumenstream.settings import DatabaseSettings
@@ -27,7 +26,7 @@ _log = logs.get_logger("api")
 _APPLICATION: Final = "lumenstream-api"
 _CONNECTION_LOST: Final = frozenset({"connection_error", "connection_closed", "admin_shutdown"})
 
-DATABASE_ERRORS: Final = (psycopg.Error, PoolClosed, TimeoutError, OSError)  # PoolTimeout is a psycopg.Error
+DATABASE_ERRORS: Final = (psycopg.Error, TimeoutError, OSError)
 
 MAX_STATEMENTS: Final = 100
 
@@ -65,24 +64,13 @@ class Database:
         arguments = database.connection_arguments(settings, _APPLICATION)
         arguments["options"] = str(conninfo_to_dict(url).get("options") or "")
         self._timeout_seconds = settings.statement_timeout_seconds
-        self._pool: AsyncConnectionPool[AsyncConnection[TupleRow]] = AsyncConnectionPool(
-            url,
-            kwargs={"autocommit": True, "prepare_threshold": None, **arguments},
-            min_size=settings.pool_min,
-            max_size=settings.pool_max,
-            timeout=settings.connect_timeout_seconds,
-            max_idle=database.POOL_MAX_IDLE_SECONDS,
-            max_lifetime=database.POOL_MAX_LIFETIME_SECONDS,
-            name=_APPLICATION,
-            open=False,
-        )
+        self._channels = Channels(url, arguments, settings.pool_max, prepared=settings.prepared_statements)
 
     async def __aenter__(self) -> Self:
-        await self._pool.open(wait=False)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        await self._pool.close()
+        self._channels.close()
 
     async def fetch(self, name: str, statement: str, values: Values, row: Callable[[Sequence[Any]], Row]) -> list[Row]:
         """All rows of a read. `name` is the query's in the metrics. A connection that turns out to be dead is replaced once."""
@@ -110,10 +98,7 @@ class Database:
                     raise
                 _log.warning("a read is repeated on a new connection", query=name, reason=reason)
                 metrics.SERVER_ERRORS.labels("database").inc()
-                await self._pool.check()
                 return await self._run(statement, values)
 
     async def _run(self, statement: str, values: Values) -> list[TupleRow]:
-        async with self._pool.connection() as connection, connection.cursor(binary=True) as cursor:
-            await cursor.execute(statement.encode(), values)
-            return await cursor.fetchall()
+        return await self._channels.run(statement, values)

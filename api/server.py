@@ -123,13 +123,13 @@ def listen(host: str, port: int) -> socket.socket:
         raise cannot_listen(host, port, error, host_setting="api.host", port_setting="api.port") from error
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """The application. Its database pool opens and closes with its lifespan."""
+def create_app(settings: Settings, executor: type[Executor] = Executor) -> FastAPI:
+    """The application. Its connections to the database open and close with its lifespan."""
     database = Database(settings.database, settings.api.slow_query_seconds)
     network_id = settings.network.network_id().hex()
     feed = Feed(settings.database)
     endpoint = Endpoint(
-        Executor(graphql_schema(), settings, database, feed), settings.api, Admission(settings.api), feed, database
+        executor(graphql_schema(), settings, database, feed), settings.api, Admission(settings.api), feed, database
     )
     pages = Pages() if settings.api.query_page else None
 

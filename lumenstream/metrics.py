@@ -204,5 +204,9 @@ API_FEED_LEDGER: Final = Gauge("lumenstream_api_feed_ledger", "Newest ledger tha
 # Queries that should be looked at: sum by (query) (rate(lumenstream_api_slow_queries_total[1h]))
 API_SLOW_QUERIES: Final = Counter("lumenstream_api_slow_queries", "Database queries over api.slow_query_seconds", ["query"])
 
+# Share of queries that a compiled plan answers: sum(rate(lumenstream_api_executions_total{by="planned"}[5m])) /
+# sum(rate(lumenstream_api_executions_total[5m])). What is walked is new, or of a kind that plans leave to graphql-core.
+API_EXECUTIONS: Final = Counter("lumenstream_api_executions", "Executions of documents that were valid before", ["by"])
+
 # Queries against the database: rate(lumenstream_api_queries_total[1m])
 API_QUERIES: Final = Counter("lumenstream_api_queries", "Database queries by name", ["query"])

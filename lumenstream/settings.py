@@ -126,6 +126,7 @@ class DatabaseSettings(_Section):
     pool_max: int = Field(10, ge=1, le=200, description="connections of an API process at most")
     connect_timeout_seconds: int = Field(5, ge=1, le=120, description="until a connection stands")
     statement_timeout_seconds: int = Field(60, ge=1, le=3600, description="of one statement")
+    prepared_statements: bool = Field(True, description="of the API; false behind a pooler that does not know them")
 
     @field_validator("url")
     @classmethod
@@ -248,6 +249,7 @@ class ApiSettings(_Section):
     introspection: bool = Field(True, description="whether the schema may be asked for")
     request_timeout_seconds: float = Field(30.0, gt=0, le=600, description="of one request, and of the drain at the end")
     query_page: bool = Field(True, description="whether / shows the query page")
+    plans: bool = Field(True, description="compile queries that come again; false: graphql-core walks every document")
     auth_public_keys: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="accounts (G..., comma separated) whose signed requests are answered; empty: no authentication"
     )

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,9 +20,13 @@ import httpx
 import psycopg
 import pytest
 import uvicorn
+from graphql import GraphQLSchema
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from api.database import Database
+from api.execution import Answer, Executor, Request
+from api.live.feed import Feed
 from api.server import create_app
 from lumenstream.embedded.processes import free_port
 from lumenstream.settings import DatabaseSettings, Settings, load_settings
@@ -173,6 +178,32 @@ def settings_for(url: str, **api: Any) -> Settings:
     return load_settings(**flags).model_copy(update={"database": database})
 
 
+@dataclass
+class Tally:
+    """Who answered."""
+
+    planned: int = 0
+    walked: int = 0
+
+
+class BothWays(Executor):
+    """Answers by graphql-core, then by a compiled plan, and fails when the bytes differ."""
+
+    def __init__(self, schema: GraphQLSchema, settings: Settings, database: Database, feed: Feed) -> None:
+        super().__init__(schema, settings, database, feed)
+        self.tally = Tally()
+
+    async def answer(self, request: Request, request_id: str) -> Answer:
+        walked = await self.walked(request, request_id)
+        planned = await self.planned(request, request_id)
+        if planned is None:
+            self.tally.walked += 1
+        else:
+            self.tally.planned += 1
+            assert planned == walked, f"{request}\nplanned: {planned.body.decode()}\nwalked:  {walked.body.decode()}"
+        return walked
+
+
 class Api:
     """A client of one application."""
 
@@ -198,10 +229,10 @@ class Api:
 
 
 @contextmanager
-def serving(url: str, **api: Any) -> Iterator[Api]:
+def serving(url: str, executor: type[Executor] = Executor, **api: Any) -> Iterator[Api]:
     """The application behind a real HTTP server on a free port."""
     port = free_port()
-    server = uvicorn.Server(uvicorn.Config(create_app(settings_for(url, **api)), port=port, log_config=None))
+    server = uvicorn.Server(uvicorn.Config(create_app(settings_for(url, **api), executor), port=port, log_config=None))
     thread = threading.Thread(target=server.run, name="api", daemon=True)
     thread.start()
     deadline = time.monotonic() + START_S
@@ -225,7 +256,7 @@ def api(admin_url: str, template_database: str) -> Iterator[Api]:
         create_database(admin, name, template_database)
     with psycopg.connect(url) as connection:
         fill(connection)
-    with serving(url) as served:
+    with serving(url, BothWays) as served:
         yield served
     with psycopg.connect(admin_url, autocommit=True) as admin:
         drop_database(admin, name)
