@@ -6,6 +6,8 @@ SHELL := /bin/sh
 
 ARGS ?=
 SEEDS ?= 20
+# Test processes: more than there are cores, because most tests wait for servers and time-outs.
+PROCESSES ?= 4
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
@@ -30,7 +32,7 @@ demo: $(STAMPS)/package ## the whole pipeline on this machine, with a sandbox ne
 
 .PHONY: test
 test: $(STAMPS)/dev $(STAMPS)/package ## every test, on real servers where they can be had
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(PROCESSES) $(ARGS)
 
 .PHONY: lint
 lint: $(STAMPS)/dev $(STAMPS)/package ## ruff, mypy --strict, import-linter
@@ -49,7 +51,7 @@ bench: $(STAMPS)/dev $(STAMPS)/package ## every benchmark on servers of its own:
 
 .PHONY: chaos
 chaos: $(STAMPS)/dev $(STAMPS)/package ## the crash tests with SEEDS seeds (20)
-	@LUMENSTREAM_CHAOS_SEEDS=$(SEEDS) $(BIN)/python -m pytest -m chaos --timeout 3600 $(ARGS)
+	@LUMENSTREAM_CHAOS_SEEDS=$(SEEDS) $(BIN)/python -m pytest -m chaos -n $(PROCESSES) $(ARGS)
 
 .PHONY: servers-up
 servers-up: $(STAMPS)/dev $(STAMPS)/package ## Kafka and TimescaleDB that stay up for the tests

@@ -43,6 +43,7 @@ class Cursor(StrEnum):
     PUBLISHED = "publisher_cursor"  # highest ledger whose state changes were published; absent: there never was a publisher
 
 
+LEDGER_CHANNEL: Final = "lumenstream_ledger"  # NOTIFY of each live transaction: its last ledger, as text
 NETWORK_ID: Final = "network_id"  # key of `ingest_store`: whose ledgers these are, hex; set by the sink with its first ledger
 CHECKPOINT: Final = "checkpoint"  # key of `ingest_store`: the ledger whose state began this database, colon, its hash
 

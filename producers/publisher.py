@@ -28,7 +28,6 @@ from schemas.events import encode_event, event_of
 from schemas.messages import Topic
 
 CURSOR: Final = database.Cursor.PUBLISHED
-CHANNEL: Final = "lumenstream_ledger"
 LOCK_NAME: Final = "lumenstream-publisher"  # not of a network: a database belongs to one, and has its own lock space
 _FLUSH_SECONDS: Final = 30.0
 _MAX_GAPS_NAMED: Final = 10
@@ -89,7 +88,7 @@ class Publisher:
                     database.check_schema(connection)
                     database.check_network(connection, self._settings.network.network_id())
                     self._wait_for_lock(connection)
-                    connection.execute(f"LISTEN {CHANNEL}")
+                    connection.execute(f"LISTEN {database.LEDGER_CHANNEL}")
                     failures = 0
                     while not self._stop.is_set():
                         if not self._publish_batch(connection):

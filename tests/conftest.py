@@ -1,3 +1,5 @@
 """Loads the fixture plugins; a concern's fixtures are in its plugin."""
 
-pytest_plugins = ["pytester", "tests.plugins.chaos", "tests.plugins.paths", "tests.plugins.proxy", "tests.plugins.servers"]
+_CONCERNS = ("chaos", "golden", "parallel", "paths", "proxy", "servers")
+
+pytest_plugins = ["pytester", *(f"tests.plugins.{concern}" for concern in _CONCERNS)]

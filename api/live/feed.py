@@ -20,7 +20,6 @@ from lumenstream import database, logs, metrics
 from lumenstream.settings import DatabaseSettings
 from schemas import toid
 
-CHANNEL: Final = "lumenstream_ledger"
 MAX_LEDGERS_AT_ONCE: Final = 256  # behind by more, everybody is woken instead of those concerned
 _POLL_SECONDS: Final = 2.0
 _RETRY_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -132,7 +131,7 @@ class Feed:
         return await AsyncConnection.connect(self._settings.url.get_secret_value(), autocommit=True, **arguments)
 
     async def _follow(self, connection: AsyncConnection[Any]) -> None:
-        await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
+        await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(database.LEDGER_CHANNEL)))
         while True:
             await self._look(connection)
             self._asked.set()

@@ -55,11 +55,10 @@ def _ledger_errors(path: Path) -> Iterator[None]:
 def _raw_ledgers(path: Path, index: int | None) -> Iterator[bytes]:
     if not path.exists():
         raise ConfigurationError(f"{path} does not exist", hint="give a ledger file or a folder of them")
-    from lumenstream.demo.expected import ledger_files
     from lumenstream.xdr import files
 
     found = 0
-    every = (data for file in ledger_files(path) for data in files.read_ledgers(file))
+    every = (data for file in files.ledger_files(path) for data in files.read_ledgers(file))
     for data in itertools.islice(every, index, None if index is None else index + 1):
         found += 1
         yield data

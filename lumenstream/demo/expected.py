@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from lumenstream.errors import ConfigurationError, IntegrityError
 from lumenstream.xdr import read_header
 from lumenstream.xdr.errors import LedgerDecodeError, LedgerFileError
-from lumenstream.xdr.files import read_ledgers
+from lumenstream.xdr.files import ledger_files, read_ledgers
 
 
 class Expected(NamedTuple):
@@ -17,20 +16,6 @@ class Expected(NamedTuple):
 
     ledgers: int
     last: int
-
-
-# Files that lie beside ledgers and hold none: those that the producer's files source leaves out too.
-_NOT_LEDGERS: Final = frozenset({".md", ".json", ".txt"})
-
-
-def ledger_files(path: Path) -> Iterator[Path]:
-    """The file itself, or every file below a folder in order of names; hidden files and texts are left out."""
-    if path.is_file():
-        yield path
-        return
-    for file in sorted(path.rglob("*")):
-        if file.is_file() and not file.name.startswith(".") and file.suffix not in _NOT_LEDGERS:
-            yield file
 
 
 def expected(path: Path) -> Expected:

@@ -16,12 +16,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from lumenstream.embedded.supervisor import COMMAND_KILL, COMMAND_STOP
 
@@ -30,10 +31,12 @@ LOOPBACK = "127.0.0.1"
 # and so block a restart on the same port.
 PORT_RANGE = range(20_000, 32_000)
 PORT_ATTEMPTS = 200
+PORTS_RESERVED = 256
 LOG_TAIL_LINES = 15
 LOG_TAIL_BYTES = 64 * 1024
 READY_POLL_S = 0.05
 STOP_GRACE_S = 5.0
+_reserved: Final[deque[int]] = deque()  # descriptors of the sockets that hold the latest ports of `free_port`
 UNPRIVILEGED_USERS = ("lumenstream", "postgres", "nobody")
 
 
@@ -216,13 +219,21 @@ def run_to_end(name: str, command: Command, timeout_s: float) -> None:
 
 
 def free_port() -> int:
-    """A TCP port of the loopback interface that nothing listens on."""
+    """A TCP port of the loopback interface that nothing listens on and nobody else has been given.
+
+    It stays bound here, without listening, so that no `free_port` of any process gives it away before the server has it, or while
+    the server is away; a server that sets SO_REUSEADDR, as they all do, can listen on it. The latest PORTS_RESERVED are held.
+    """
     for port in random.sample(PORT_RANGE, PORT_ATTEMPTS):
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             try:
-                probe.bind((LOOPBACK, port))
+                probe.bind((LOOPBACK, port))  # without SO_REUSEADDR: also a port that is only held is taken
             except OSError:
                 continue
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            _reserved.append(probe.detach())
+        if len(_reserved) > PORTS_RESERVED:
+            os.close(_reserved.popleft())
         return port
     raise ServerError(f"no free port found on {LOOPBACK}")
 

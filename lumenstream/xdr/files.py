@@ -21,6 +21,7 @@ import zstandard
 from lumenstream.xdr import split_batch
 from lumenstream.xdr.errors import LedgerDecodeError, LedgerFileError
 
+NOT_LEDGERS: Final = frozenset({".md", ".json", ".txt"})  # files that lie beside ledgers and hold none
 MAX_LEDGER_BYTES: Final = 256 << 20
 MAX_BATCH_BYTES: Final = 1 << 30
 
@@ -29,6 +30,17 @@ _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _LAST_FRAGMENT: Final = 1 << 31
 _PREFIX_BYTES: Final = 12  # enough to tell the three contents apart
 _CHUNK_BYTES: Final = 1 << 20
+
+
+def ledger_files(path: Path) -> list[Path]:
+    """The file itself, or every file below a folder in order of names; hidden files and texts are left out."""
+    if path.is_file():
+        return [path]
+    return sorted(file for file in path.rglob("*") if file.is_file() and _may_hold_ledgers(file))
+
+
+def _may_hold_ledgers(file: Path) -> bool:
+    return not file.name.startswith(".") and file.suffix not in NOT_LEDGERS
 
 
 def read_ledgers(path: Path) -> Iterator[bytes]:

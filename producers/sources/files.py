@@ -15,13 +15,10 @@ from lumenstream.errors import ConfigurationError, IntegrityError
 from lumenstream.logs import get_logger
 from lumenstream.xdr import LedgerDecodeError, read_header
 from lumenstream.xdr.errors import LedgerFileError
-from lumenstream.xdr.files import read_ledgers
+from lumenstream.xdr.files import ledger_files, read_ledgers
 from producers.sources.port import Extent, SourceLedger, missing
 
 _log = get_logger("source.files")
-
-# Files that lie beside ledgers and hold none.
-_NOT_LEDGERS = frozenset({".md", ".json", ".txt"})
 
 
 class _Entry(NamedTuple):
@@ -98,9 +95,8 @@ def checked_path(path: Path | None) -> Path:
 
 
 def _index(path: Path) -> list[_Entry]:
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if _may_hold_ledgers(file))
     found: dict[int, _Entry] = {}
-    for file in files:
+    for file in ledger_files(path):
         position = 0
         try:
             for position, data in enumerate(read_ledgers(file)):
@@ -117,7 +113,3 @@ def _index(path: Path) -> list[_Entry]:
             text = error.strerror if isinstance(error, OSError) else error
             raise IntegrityError(f"{file}, ledger {position}: {text}", hint="remove the file or fetch it again") from error
     return sorted(found.values())
-
-
-def _may_hold_ledgers(file: Path) -> bool:
-    return file.is_file() and not file.name.startswith(".") and file.suffix not in _NOT_LEDGERS

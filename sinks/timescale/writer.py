@@ -16,14 +16,12 @@ import psycopg
 from psycopg import sql
 
 from lumenstream.crashpoint import crashpoint
-from lumenstream.database import CHECKPOINT, NETWORK_ID, Connection, Cursor, compare_and_swap_cursor, get_cursor
+from lumenstream.database import CHECKPOINT, LEDGER_CHANNEL, NETWORK_ID, Connection, Cursor, compare_and_swap_cursor, get_cursor
 from lumenstream.errors import FencedError, IntegrityError
 from schemas.history import PARTICIPANTS
 from sinks.timescale import balances, entries, sep41, sep41_state
 from sinks.timescale.binary import COPY_HEADER, COPY_TRAILER, register
 from sinks.timescale.tables import HISTORY, LedgerEncoder, LedgerRows
-
-NOTIFY_CHANNEL: Final = "lumenstream_ledger"
 
 _COPY: Final = {
     table: sql.SQL("copy {} ({}) from stdin (format binary)").format(
@@ -145,7 +143,7 @@ class Writer:
             "insert into ingest_store (key, value) values (%s, %s), (%s, %s) on conflict do nothing",
             (Cursor.OLDEST, str(ledgers[0].header.sequence), NETWORK_ID, network_id),
         )
-        connection.execute("select pg_notify(%s, %s)", (NOTIFY_CHANNEL, str(ledgers[-1].header.sequence)))
+        connection.execute("select pg_notify(%s, %s)", (LEDGER_CHANNEL, str(ledgers[-1].header.sequence)))
 
 
 def copy_history(connection: Connection, ledgers: Sequence[LedgerRows], tables: Iterable[str]) -> dict[str, int]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import gzip
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -25,7 +27,7 @@ from schemas import parts
 from schemas.assets import network_id
 from schemas.processors import PROCESSORS
 from tests.golden import projection
-from tests.golden.conftest import Report
+from tests.plugins.golden import Report
 
 pytestmark = pytest.mark.golden
 
@@ -183,18 +185,44 @@ OPERATION_KINDS: Final[dict[str, int]] = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(_PASSPHRASES))
-def test_rows_equal_the_reference(name: str, shared_ledgers: Path, shared_golden: Path, report: Report) -> None:
+@dataclass
+class Comparison:
+    """What one set of ledgers gave: equal rows by family, differences, kinds of operations, ledgers rightly refused."""
+
+    equal: Counter[str] = field(default_factory=Counter)
+    differences: list[str] = field(default_factory=list)
+    kinds: Counter[str] = field(default_factory=Counter)
+    refused: list[str] = field(default_factory=list)
+
+
+Compare = Callable[[str], Comparison]
+
+
+@pytest.fixture(scope="module")
+def compare(shared_ledgers: Path, shared_golden: Path, report: Report) -> Compare:
+    """The comparison of a set by name, made once."""
+
+    @cache
+    def made(name: str) -> Comparison:
+        comparison = _compared(name, shared_ledgers, shared_golden)
+        report.rows.update({(name, family): number for family, number in comparison.equal.items()})
+        report.kinds.update(comparison.kinds)
+        report.refused += comparison.refused
+        return comparison
+
+    return made
+
+
+def _compared(name: str, shared_ledgers: Path, shared_golden: Path) -> Comparison:
+    found_here = Comparison()
     network = network_id(_PASSPHRASES[name])
     older = {
         _place(golden): golden for golden in _lines(shared_golden / "base" / f"{name}.jsonl.gz") if _place(golden) in CRASHED
     }
-    equal: Counter[str] = Counter()
-    differences: list[str] = []
     for newest, data in _ledgers(shared_golden / "head" / f"{name}.jsonl.gz", shared_ledgers):
         place = _place(newest)
         if place in REFUSED:
-            report.refused.append(_refused(newest, data, network))
+            found_here.refused.append(_refused(newest, data, network))
             continue
         assert (place in CRASHED) == ("error" in newest), f"{place}: the reference says {newest.get('error')}"
         golden = older.get(place, newest)
@@ -202,20 +230,25 @@ def test_rows_equal_the_reference(name: str, shared_ledgers: Path, shared_golden
         found = projection.ours(rows, golden, older=place in older)
         expected = projection.reference(golden, older=place in older)
         for family in projection.FAMILIES:
-            equal[family] += (found[family] & expected[family]).total()
-            differences += [f"{place} {family}: too many {row.decode()}" for row in found[family] - expected[family]]
-            differences += [f"{place} {family}: missing {row.decode()}" for row in expected[family] - found[family]]
-        report.kinds.update(_kind(row) for row in rows if row["family"] == "operations")
-    report.rows.update({(name, family): number for family, number in equal.items()})
-    assert not differences, f"{len(differences)} rows differ:\n" + "\n".join(differences[:40])
-    assert equal == EQUAL_ROWS[name]
+            found_here.equal[family] += (found[family] & expected[family]).total()
+            found_here.differences += [f"{place} {family}: too many {row.decode()}" for row in found[family] - expected[family]]
+            found_here.differences += [f"{place} {family}: missing {row.decode()}" for row in expected[family] - found[family]]
+        found_here.kinds.update(_kind(row) for row in rows if row["family"] == "operations")
+    return found_here
 
 
-def test_every_operation_kind_was_compared(report: Report) -> None:
-    """Runs after the comparisons, on what they counted."""
-    if {name for name, _ in report.rows} != _PASSPHRASES.keys():
-        pytest.skip("not all comparisons ran before this test")
-    assert report.kinds == OPERATION_KINDS
+@pytest.mark.parametrize("name", sorted(_PASSPHRASES))
+def test_rows_equal_the_reference(name: str, compare: Compare) -> None:
+    comparison = compare(name)
+    assert not comparison.differences, f"{len(comparison.differences)} rows differ:\n" + "\n".join(comparison.differences[:40])
+    assert comparison.equal == EQUAL_ROWS[name]
+
+
+def test_every_operation_kind_was_compared(compare: Compare) -> None:
+    kinds: Counter[str] = Counter()
+    for name in _PASSPHRASES:
+        kinds.update(compare(name).kinds)
+    assert kinds == OPERATION_KINDS
 
 
 def test_every_ledger_file_has_a_reference(shared_ledgers: Path, shared_golden: Path) -> None:

@@ -23,8 +23,8 @@ from processors import registry
 from processors.derive import derive_rows
 from schemas.assets import network_id
 from tests.golden import projection_five
-from tests.golden.conftest import Report
 from tests.golden.test_golden import CRASHED, REFUSED
+from tests.plugins.golden import Report
 
 pytestmark = pytest.mark.golden
 

@@ -17,8 +17,8 @@ from lumenstream.xdr import decode_ledger
 from processors import registry
 from processors.derive import derive_rows
 from schemas.assets import network_id
-from tests.golden.conftest import Report
 from tests.golden.test_golden import _PASSPHRASES, CRASHED, REFUSED, _ledgers, _place
+from tests.plugins.golden import Report
 
 pytestmark = pytest.mark.golden
 

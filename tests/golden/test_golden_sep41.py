@@ -19,8 +19,8 @@ from lumenstream.xdr.rows import Ledger
 from processors import view
 from processors.sep41 import Sep41
 from schemas.assets import network_id
-from tests.golden.conftest import Report
 from tests.golden.test_golden import _PASSPHRASES, _ledgers
+from tests.plugins.golden import Report
 
 pytestmark = pytest.mark.golden
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import pytest
@@ -54,8 +55,24 @@ def test_the_environment_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     servers = Servers()
     assert servers.bootstrap == UNREACHABLE
     assert servers.has(choose.KAFKA)
-    assert servers.kafka is None, "a server of somebody else must not be killed"
     servers.close()
+
+
+def test_another_process_gets_what_was_chosen(monkeypatch: pytest.MonkeyPatch, admin_url: str) -> None:
+    """The processes of a parallel run use the servers that the first one started, or know why there are none."""
+    monkeypatch.delenv(choose.KAFKA_VARIABLE, raising=False)
+    for way in ("_kafka_in_docker", "_kafka_from_jars", "_kafka_from_wheel"):
+        monkeypatch.setattr(choose, way, unavailable)
+    monkeypatch.setenv(choose.DATABASE_VARIABLE, admin_url)
+    first = Servers()
+    other = Servers.handed_over(json.loads(json.dumps(first.describe())))
+    assert other.database_url == admin_url
+    assert other.edition == first.edition
+    assert other.has(choose.TIMESCALEDB) == first.has(choose.TIMESCALEDB)
+    with pytest.raises(Unavailable, match="is not set; not here"):
+        _ = other.bootstrap
+    other.close()
+    first.close()
 
 
 def test_every_reason_is_told_when_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,8 +21,8 @@ from tests.plugins.servers import KafkaForTest, create_database, drop_database
 from tests.servers import docker, standing
 from tests.servers.cache import REPOSITORY, Unavailable
 from tests.servers.choose import Servers, edition, with_database
-from tests.servers.kafka import KafkaServer
-from tests.servers.timescale import TimescaleServer
+from tests.servers.kafka import KafkaServer, jars
+from tests.servers.timescale import TimescaleServer, private_root
 
 DELIVERY_TIMEOUT_S = 30.0
 GONE_TIMEOUT_S = 20.0
@@ -130,9 +130,11 @@ def test_a_killed_database_keeps_commits(own_database: TimescaleServer) -> None:
 
 
 @pytest.mark.parametrize(("module", "server"), [("kafka", "KafkaServer"), ("timescale", "TimescaleServer")])
-def test_a_server_ends_with_its_killed_owner(module: str, server: str, servers: Servers) -> None:
-    if getattr(servers, "kafka" if module == "kafka" else "database") is None:
-        pytest.skip("the run does not have servers of its own")
+def test_a_server_ends_with_its_killed_owner(module: str, server: str) -> None:
+    try:
+        jars() if module == "kafka" else private_root()
+    except Unavailable as error:
+        pytest.skip(str(error))
     program = OWNER.format(module=module, server=server)
     with subprocess.Popen([sys.executable, "-c", program], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None

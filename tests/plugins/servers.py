@@ -1,5 +1,6 @@
 """Servers for integration tests: started once for a test run, only those that a collected test asks for.
 
+A run on several processes (pytest-xdist) starts both in the first process, which hands them over to the others.
 `database_url` is a database of the test's own, copied from a migrated template; `kafka` is a topic prefix of the test's own on
 the shared broker. `own_kafka` and `own_database` are servers of the test's own, to be killed and restarted.
 """
@@ -12,6 +13,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 import pytest
@@ -64,7 +66,14 @@ class KafkaForTest:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[SERVERS] = Servers()
+    handed_over = getattr(config, "workerinput", {}).get("servers")
+    config.stash[SERVERS] = Servers() if handed_over is None else Servers.handed_over(handed_over)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """In the first process of several: the others get its servers."""
+    node.workerinput["servers"] = node.config.stash[SERVERS].describe()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

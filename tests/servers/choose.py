@@ -10,8 +10,8 @@ import os
 import secrets
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -36,14 +36,6 @@ FEATURES_OF_EDITION = {
 }
 
 
-class Control(Protocol):
-    """What a test may do to a server that this run owns."""
-
-    def stop(self) -> None: ...
-    def kill(self) -> None: ...
-    def restart(self) -> object: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """A running server: its address (bootstrap or administration URL), kind, features, and how to end it."""
@@ -52,7 +44,6 @@ class Chosen:
     kind: str
     features: frozenset[str]
     close: Callable[[], None]
-    control: Control | None = None
     edition: str | None = None
     passed_over: tuple[str, ...] = ()
 
@@ -91,12 +82,12 @@ def _kafka_from_environment() -> Chosen:
 
 def _kafka_in_docker() -> Chosen:
     container, bootstrap = docker.kafka()
-    return Chosen(bootstrap, container.kind, frozenset({KAFKA}), container.close, container)
+    return Chosen(bootstrap, container.kind, frozenset({KAFKA}), container.close)
 
 
 def _kafka_from_jars() -> Chosen:
     server = KafkaServer().start()
-    return Chosen(server.bootstrap, server.kind, frozenset({KAFKA}), server.close, server)
+    return Chosen(server.bootstrap, server.kind, frozenset({KAFKA}), server.close)
 
 
 def _kafka_from_wheel() -> Chosen:
@@ -107,9 +98,9 @@ def _kafka_from_wheel() -> Chosen:
     return Chosen(broker.bootstrap, "Tansu from its wheel", frozenset(), broker.stop)
 
 
-def _database(url: str, kind: str, close: Callable[[], None], control: Control | None = None) -> Chosen:
+def _database(url: str, kind: str, close: Callable[[], None]) -> Chosen:
     found = edition(url)
-    return Chosen(url, kind, FEATURES_OF_EDITION[found], close, control, found)
+    return Chosen(url, kind, FEATURES_OF_EDITION[found], close, found)
 
 
 def _database_from_environment() -> Chosen:
@@ -121,12 +112,12 @@ def _database_from_environment() -> Chosen:
 
 def _database_in_docker() -> Chosen:
     container, url = docker.timescale()
-    return _database(url, container.kind, container.close, container)
+    return _database(url, container.kind, container.close)
 
 
 def _database_in_private_root() -> Chosen:
     server = TimescaleServer().start()
-    return _database(server.url, server.kind, server.close, server)
+    return _database(server.url, server.kind, server.close)
 
 
 def _database_from_wheel() -> Chosen:
@@ -145,7 +136,7 @@ def _first(ways: list[Callable[[], Chosen]]) -> Chosen:
         except Unavailable as error:
             reasons.append(str(error))
             continue
-        return Chosen(chosen.address, chosen.kind, chosen.features, chosen.close, chosen.control, chosen.edition, tuple(reasons))
+        return replace(chosen, passed_over=tuple(reasons))
     raise Unavailable("; ".join(reasons))
 
 
@@ -166,6 +157,19 @@ class Servers:
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="test-servers")
         self._kafka: Future[Chosen] | None = None
         self._database: Future[Chosen] | None = None
+
+    @classmethod
+    def handed_over(cls, described: dict[str, Any]) -> Self:
+        """The servers of another process of this run, as its `describe` tells of them. They are not ended here."""
+        servers = cls()
+        servers._kafka, servers._database = _future(described["kafka"]), _future(described["database"])
+        return servers
+
+    def describe(self) -> dict[str, Any]:
+        """Both servers, started if need be, in values that go from process to process."""
+        self.prepare()
+        kafka, database = self.started()
+        return {"kafka": _plain(kafka), "database": _plain(database)}
 
     def prepare(self, kafka: bool = True, database: bool = True) -> None:
         """Begin to start what is wanted and not started yet."""
@@ -196,26 +200,8 @@ class Servers:
         return self.chosen_database.address
 
     @property
-    def kafka_kind(self) -> str:
-        return self.chosen_kafka.kind
-
-    @property
-    def database_kind(self) -> str:
-        return self.chosen_database.kind
-
-    @property
     def edition(self) -> str | None:
         return self.chosen_database.edition
-
-    @property
-    def kafka(self) -> Control | None:
-        """None if the broker is not this run's own."""
-        return self.chosen_kafka.control
-
-    @property
-    def database(self) -> Control | None:
-        """None if the database server is not this run's own."""
-        return self.chosen_database.control
 
     def has(self, feature: str) -> bool:
         """Whether the servers offer `kafka` (a real one), `timescaledb` or `timescaledb-community`."""
@@ -226,8 +212,30 @@ class Servers:
         return [future.exception() or future.result() for future in (self._kafka, self._database) if future is not None]
 
     def close(self) -> None:
-        """End the servers that this run owns."""
+        """End the servers that this process owns."""
         self._pool.shutdown(wait=True)
         for server in self.started():
             if isinstance(server, Chosen):
                 server.close()
+
+
+def _plain(server: Chosen | BaseException) -> dict[str, Any]:
+    if not isinstance(server, Chosen):
+        return {"unavailable": str(server)}
+    return {
+        "address": server.address,
+        "kind": server.kind,
+        "features": sorted(server.features),
+        "edition": server.edition,
+        "passed_over": [*server.passed_over],
+    }
+
+
+def _future(described: dict[str, Any]) -> Future[Chosen]:
+    future: Future[Chosen] = Future()
+    if "unavailable" in described:
+        future.set_exception(Unavailable(described["unavailable"]))
+    else:
+        features, passed_over = frozenset(described.pop("features")), tuple(described.pop("passed_over"))
+        future.set_result(Chosen(**described, features=features, close=_nothing, passed_over=passed_over))
+    return future

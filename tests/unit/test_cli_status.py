@@ -14,13 +14,14 @@ import pytest
 from rich.console import Console
 
 from lumenstream import masking, panel
-from lumenstream.demo.expected import expected, ledger_files
+from lumenstream.demo.expected import expected
 from lumenstream.demo.follow import LogFollower
 from lumenstream.demo.interrupts import stop_on_signals
 from lumenstream.demo.options import DemoOptions, settings_for
 from lumenstream.errors import ConfigurationError
 from lumenstream.settings import DatabaseSettings, Settings, load_settings
 from lumenstream.status import DatabaseStatus, Endpoint, Monitor, Samples, Snapshot, Stage, endpoints, scrape, stage_of
+from lumenstream.xdr.files import ledger_files
 from sandbox import Sandbox, SandboxSettings
 
 PRODUCER = "lumenstream_produced_ledger {ledger}\nlumenstream_produced_ledgers_total {count}\nprocess_resident_memory_bytes 1e8\n"

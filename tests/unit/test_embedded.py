@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,12 +42,12 @@ def wait_gone(pid: int) -> None:
 
 
 @pytest.fixture
-def public_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A directory that the database's system user can enter."""
-    directory = tmp_path_factory.mktemp("public")
-    for parent in (directory, directory.parent, directory.parent.parent):
-        parent.chmod(0o755)
-    yield directory
+def public_directory() -> Iterator[Path]:
+    """A directory that the database's system user can enter: not below pytest's own, which the next pytest closes again."""
+    with tempfile.TemporaryDirectory(prefix="lumenstream-test-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        yield directory
 
 
 class TestChildProcess:
