@@ -161,6 +161,12 @@ MAINTENANCE_LAST_RUN: Final = Gauge("lumenstream_maintenance_last_run_seconds", 
 # Servers that went away: increase(lumenstream_server_errors_total[5m])
 SERVER_ERRORS: Final = Counter("lumenstream_server_errors", "Failed calls to a server that are retried", ["server"])
 
+# Tokens that wait for lumenstream enrich, or whose contract does not tell: lumenstream_tokens_without_metadata
+TOKENS_WITHOUT_METADATA: Final = Gauge("lumenstream_tokens_without_metadata", "Tokens without name and symbol")
+
+# What enrichment finds: sum by (outcome) (increase(lumenstream_enriched_tokens_total[1d]))
+ENRICHED_TOKENS: Final = Counter("lumenstream_enriched_tokens", "Tokens asked for metadata: filled, refused", ["outcome"])
+
 # Publisher lag in ledgers: max(lumenstream_cursor_ledger) - max(lumenstream_published_ledger)
 PUBLISHED_LEDGER: Final = Gauge("lumenstream_published_ledger", "Highest ledger whose state changes were published")
 

@@ -230,6 +230,15 @@ class ArchiveSettings(_Section):
     checkpoint_frequency: int = Field(64, ge=2, le=1 << 20, description="ledgers from one checkpoint of the network to the next")
 
 
+class EnrichSettings(_Section):
+    batch_contracts: int = Field(20, ge=1, le=1000, description="contracts asked before a pause")
+    concurrency: int = Field(10, ge=1, le=64, description="contracts asked at the same time")
+    pause_seconds: float = Field(2.0, ge=0, le=600, description="between two batches, to spare the RPC server")
+    poll_seconds: float = Field(60.0, gt=0, le=86_400, description="with --watch, between two looks for new tokens")
+    again_hours: float = Field(24.0, ge=0, description="a token that did not tell is asked again after this long")
+    http_port: int = Field(8017, ge=0, le=65535, description="of /health and /metrics, with --watch")
+
+
 class PublisherSettings(_Section):
     poll_seconds: float = Field(1.0, gt=0, le=60, description="how often the database is asked when no NOTIFY comes")
     batch_ledgers: int = Field(16, ge=1, le=1000, description="ledgers read, and delivered, together")
@@ -330,6 +339,7 @@ class Settings(BaseSettings):
     maintenance: MaintenanceSettings = MaintenanceSettings()
     status: StatusSettings = StatusSettings()
     archive: ArchiveSettings = ArchiveSettings()
+    enrich: EnrichSettings = EnrichSettings()
     publisher: PublisherSettings = PublisherSettings()
     api: ApiSettings = ApiSettings()
     sandbox: SandboxSettings = SandboxSettings()
