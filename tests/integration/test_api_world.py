@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import httpx
@@ -31,6 +32,7 @@ from api.server import create_app
 from lumenstream.embedded.processes import free_port
 from lumenstream.settings import DatabaseSettings, Settings, load_settings
 from schemas import assets, strkey, toid
+from tests.integration.api_market_world import fill_market
 from tests.plugins.servers import create_database, drop_database
 from tests.servers.choose import with_database
 
@@ -111,6 +113,7 @@ def fill(connection: psycopg.Connection[Any]) -> None:
         put(connection, "state_changes", {**change, **stamp})
     fill_ledgers(connection)
     fill_balances(connection)
+    fill_market(partial(put, connection), last, closed_at, f"USDC:{text(CAROL)}")
 
 
 def fill_transaction(connection: psycopg.Connection[Any], ledger: int, order: int) -> None:
