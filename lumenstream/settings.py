@@ -299,6 +299,12 @@ class ApiSettings(_Section):
         return value
 
 
+class ClientSettings(_Section):
+    url: str = Field("http://127.0.0.1:8001", description="the API that `lumenstream query` asks")
+    secret: SecretStr = Field(SecretStr(""), description="secret key (S...) that signs its requests; empty: unsigned")
+    timeout_seconds: float = Field(30.0, gt=0, le=600)
+
+
 class SandboxSettings(_Section):
     seed: int = Field(1, ge=0, description="chooses keys and traffic")
     close_seconds: float = Field(1.0, gt=0, le=60, description="pace of the network")
@@ -342,6 +348,7 @@ class Settings(BaseSettings):
     enrich: EnrichSettings = EnrichSettings()
     publisher: PublisherSettings = PublisherSettings()
     api: ApiSettings = ApiSettings()
+    client: ClientSettings = ClientSettings()
     sandbox: SandboxSettings = SandboxSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()

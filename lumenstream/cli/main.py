@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from lumenstream import __version__
-from lumenstream.cli import bench, demo, enrichment, inspection, jobs, ledgers, replay, roles, state
+from lumenstream.cli import bench, demo, enrichment, inspection, jobs, ledgers, query, replay, roles, state
 from lumenstream.cli.options import with_global_options
 from lumenstream.errors import ExitCode, LumenstreamError
 
@@ -53,7 +53,7 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
     )
     app.callback(help=_HELP)(with_global_options(_root))
-    for room in (demo, roles, jobs, enrichment, state, inspection, ledgers, replay, bench):
+    for room in (demo, roles, jobs, enrichment, state, inspection, query, ledgers, replay, bench):
         room.add_to(app)
     return app
 

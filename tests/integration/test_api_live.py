@@ -391,9 +391,9 @@ def test_a_server_that_is_asked_to_stop_lets_subscribers_go(database_url: str, t
 
 
 @contextmanager
-def api_process(url: str, folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def api_process(url: str, folder: Path, port: int | None = None) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """`lumenstream serve` as a process of its own, until it answers."""
-    port = free_port()
+    port = port or free_port()
     environment = {"LUMENSTREAM_DATABASE__URL": url, "PATH": "/usr/bin:/bin"}
     with (folder / "api.log").open("ab") as log:
         command = [sys.executable, "-m", "lumenstream", "serve", "--port", str(port)]
