@@ -302,7 +302,7 @@ class ApiSettings(_Section):
 class ClientSettings(_Section):
     url: str = Field("http://127.0.0.1:8001", description="the API that `lumenstream query` asks")
     secret: SecretStr = Field(SecretStr(""), description="secret key (S...) that signs its requests; empty: unsigned")
-    timeout_seconds: float = Field(30.0, gt=0, le=600)
+    timeout_seconds: float = Field(30.0, gt=0, le=600, description="for one answer, and for a connection")
 
 
 class SandboxSettings(_Section):

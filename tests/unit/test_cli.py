@@ -25,6 +25,7 @@ COMMANDS = (
     *("produce", "process", "sink", "publish", "serve"),
     *("status", "config", "bench", "decode", "derive", "sandbox", "replay"),
     *("backfill", "verify", "bootstrap", "enrich"),
+    *("query",),
 )
 NOWHERE = "127.0.0.1:9"  # the discard port: nothing answers
 
