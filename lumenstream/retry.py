@@ -69,9 +69,8 @@ class Retry:
         self._count(failure.kind)
         self._failures += 1
         if self._failures >= self._policy.attempts:
-            raise UnreachableError(
-                f"{what} failed {self._failures} times, the last time with: {failure}", hint=self._hint
-            ) from failure
+            often = "once" if self._failures == 1 else f"{self._failures} times, the last time"
+            raise UnreachableError(f"{what} failed {often} with: {failure}", hint=self._hint) from failure
         pause = min(self._policy.first_pause_seconds * 2 ** (self._failures - 1), self._policy.max_pause_seconds)
         self.problem = f"{what}: {failure} (attempt {self._failures})"
         _log.warning("call failed", call=what, error=str(failure), attempt=self._failures, retry_seconds=pause)

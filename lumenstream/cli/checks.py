@@ -95,9 +95,14 @@ def _source(settings: Settings) -> Iterator[Result]:
         found = source.look()
     finally:
         source.close()
-    extent = f"from ledger {found.oldest} on" if found.oldest else ""
-    extent += f"{' to' if extent else 'newest ledger'} {found.newest}" if found.newest else ""
-    yield Result(Level.OK, "source", f"{settings.producer.source}: {found.place} {extent}".strip())
+    match found.oldest, found.newest:
+        case None, newest:
+            extent = f"newest ledger {newest}" if newest else "no ledger yet"
+        case oldest, None:
+            extent = f"from ledger {oldest} on"
+        case oldest, newest:
+            extent = f"ledgers {oldest} to {newest}"
+    yield Result(Level.OK, "source", f"{settings.producer.source}: {found.place}: {extent}")
     cursor = database_status(settings.database).cursor
     if cursor and found.oldest and cursor + 1 < found.oldest:
         yield Result(

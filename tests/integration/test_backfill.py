@@ -11,15 +11,18 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 import pytest
 
+from lumenstream.bench.lakefiles import write_lake
 from lumenstream.errors import ConfigurationError, ExitCode
+from lumenstream.settings import LakeSettings, ProducerSettings
 from producers.backfill import Job, Request
 from producers.backfill.plan import Range
 from producers.backfill.sending import Sender
+from producers.sources.lake import Layout
 from sinks.timescale import verify
 from tests.chaos.snapshot import Snapshot
 from tests.integration.backfill_world import (
@@ -34,6 +37,7 @@ from tests.integration.backfill_world import (
 from tests.plugins.servers import KafkaForTest, create_database, drop_database
 from tests.servers.cache import Unavailable
 from tests.servers.choose import Servers, with_database
+from tests.servers.rpc import RpcStub
 
 EVERY = range(FIRST, LAST + 1)
 HOLES = {*range(FIRST, 7), *range(12, 30), 33, *range(40, 43)}  # the beginning, whole ranges, one ledger, a range's end
@@ -109,6 +113,27 @@ def test_gaps_are_filled_while_the_live_sink_goes_on(
     assert verify.verify(settings).findings == []
     with Job(settings, Request(FIRST, LAST), threading.Event()) as again:
         assert again.plan() == 0
+
+
+@pytest.mark.parametrize("source", ["lake", "rpc"])
+def test_gaps_are_filled_from_other_sources(
+    world: BackfillWorld, whole: tuple[str, Snapshot], database_url: str, source: Literal["lake", "rpc"], tmp_path: Path
+) -> None:
+    """An object of the lake holds four ledgers: ranges begin and end within objects."""
+    LiveWriter(database_url, world.chain).commit([sequence for sequence in EVERY if sequence not in HOLES])
+    passphrase = world.settings(database_url).network.resolved_passphrase()
+    pairs = [(sequence, closed.meta) for sequence, closed in world.chain.ledgers.items() if sequence < 56]
+    write_lake(tmp_path, pairs, Layout(4, 5), passphrase)
+    with RpcStub(list(world.chain.ledgers.values()), passphrase) as stub:
+        settings = world.settings(database_url).model_copy(
+            update={
+                "producer": ProducerSettings(source=source, rpc_url=stub.url, poll_seconds=0.01),
+                "lake": LakeSettings(url=str(tmp_path), prefetch_objects=3),
+            }
+        )
+        summary = world.run(settings, Request(FIRST, LAST - 5))
+    assert (summary.failed, summary.done_ledgers, summary.copied_ledgers) == ((), len(HOLES), 0)
+    check_equal(database_url, whole[1])
 
 
 def test_two_sinks_and_every_message_three_times(

@@ -17,17 +17,20 @@ import httpx
 import psycopg
 import pytest
 from confluent_kafka import Message, Producer
+from prometheus_client import REGISTRY
 from psycopg.conninfo import make_conninfo
 
 from lumenstream import kafka as clients
+from lumenstream.bench.lakefiles import lake_objects
 from lumenstream.embedded import EmbeddedTansu
 from lumenstream.errors import ConfigurationError, IntegrityError, UnreachableError
 from lumenstream.retry import Wait
 from lumenstream.roleserver import RoleServer
-from lumenstream.settings import Settings, load_settings
+from lumenstream.settings import PASSPHRASES, Settings, load_settings
 from producers import ledger as producer_module
 from producers.ledger import LedgerProducer
 from producers.sources import Extent, SourceLedger
+from producers.sources.lake import Batch, Layout
 from sandbox import ClosedLedger, Sandbox, SandboxSettings
 from schemas.messages import LedgerHeaders, Topic, partition_of, range_key
 from tests.plugins.proxy import TcpProxy
@@ -368,6 +371,37 @@ class TestResume:
             produce(settings, source_ledgers(chain))
 
 
+class TestLag:
+    def test_health_tells_how_far_behind_its_source_it_is(self, make: Callable[..., Settings], chain: list[ClosedLedger]) -> None:
+        """A tip far ahead is told and makes nothing ill; one that is behind the topic counts as in sync."""
+        producer = LedgerProducer(make(), threading.Event(), lambda _, wait: ListSource(source_ledgers(chain), wait, False))
+        assert producer.health().details["lag_ledgers"] is None
+        producer.run()
+        source = producer._source
+        assert isinstance(source, ListSource)
+        seen: tuple[tuple[int | None, int | None, bool], ...] = (
+            (LAST, 0, True),
+            (LAST + 50, 50, True),
+            (LAST + 51, 51, False),
+            (FIRST, 0, True),
+            (None, None, True),
+        )
+        for tip, lag, in_sync in seen:
+            source.tip = tip
+            health = producer.health()
+            assert (health.details["source_tip_ledger"], health.details["lag_ledgers"]) == (tip, lag)
+            assert (health.details["in_sync"], health.ok) == (in_sync, True)
+            assert REGISTRY.get_sample_value("lumenstream_source_lag_ledgers") == (lag or 0)
+
+    def test_a_source_that_fails_is_a_problem(self, make: Callable[..., Settings], chain: list[ClosedLedger]) -> None:
+        producer = LedgerProducer(make(), threading.Event(), lambda _, wait: ListSource(source_ledgers(chain), wait, False))
+        producer.run()
+        assert isinstance(producer._source, ListSource)
+        producer._source.problem = "getLedgers at http://rpc: HTTP 503 (attempt 3)"
+        health = producer.health()
+        assert (health.ok, health.ready, health.details["error"]) == (False, False, producer._source.problem)
+
+
 class TestLimits:
     def test_queued_bytes_stay_below_the_limit(self, make: Callable[..., Settings], chain: list[ClosedLedger]) -> None:
         settings = make(producer__max_queued_bytes=1 << 20)
@@ -461,6 +495,13 @@ ledger.run(load_settings(**eval(sys.argv[1])))
 """
 
 
+def write_objects(folder: Path, objects: dict[str, bytes]) -> None:
+    for key, data in objects.items():
+        (folder / key).parent.mkdir(parents=True, exist_ok=True)
+        (folder / f"{key}.part").write_bytes(data)
+        (folder / f"{key}.part").rename(folder / key)
+
+
 def start(settings: dict[str, Any], **environment: str) -> subprocess.Popen[bytes]:
     root = Path(__file__).resolve().parents[2]
     arguments = [sys.executable, "-c", PROGRAM, repr(settings)]
@@ -489,6 +530,26 @@ class TestProcess:
         output, _ = process.communicate(timeout=WAIT_SECONDS)
         assert process.returncode == 0, output.decode()
         assert sequences(load_settings(**flags)) == list(range(FIRST, LAST + 1))
+
+    def test_a_lake_is_followed_until_it_is_told_to_end(
+        self, flags: dict[str, Any], chain: list[ClosedLedger], tmp_path: Path
+    ) -> None:
+        """The ledgers that come later are noticed; the lake's bytes are what arrives."""
+        passphrase = PASSPHRASES["sandbox"]
+        lake = dict(lake_objects([(ledger.sequence, ledger.meta) for ledger in chain], Layout(1, 8), passphrase))
+        late = [Layout(1, 8).key_of(Batch(sequence, sequence)) for sequence in range(LAST - 3, LAST + 1)]
+        write_objects(tmp_path, {key: data for key, data in lake.items() if key not in late})
+        settings = flags | {"producer__source": "lake", "lake__url": str(tmp_path), "producer__poll_seconds": 0.05}
+        process = start(settings)
+        clients.ensure_topics(load_settings(**flags).kafka)
+        wait_until(lambda: sequences(load_settings(**flags)) == list(range(FIRST, LAST - 3)))
+        write_objects(tmp_path, {key: lake[key] for key in late})
+        wait_until(lambda: sequences(load_settings(**flags)) == list(range(FIRST, LAST + 1)))
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=20)
+        assert process.returncode == 0, output.decode()
+        arrived_bytes = {message.headers.sequence: message.value for message in arrived(load_settings(**flags))}
+        assert arrived_bytes == {ledger.sequence: ledger.meta for ledger in chain}
 
     def test_sigterm_flushes_and_ends_with_zero(self, flags: dict[str, Any]) -> None:
         process = start(flags | {"sandbox__max_ledgers": 0, "sandbox__close_seconds": 0.05})
