@@ -33,6 +33,7 @@ from api.live.documents import ACCOUNT_STATE_CHANGES, LEDGERS, TRANSACTIONS, Doc
 from api.live.feed import Feed
 from api.pages import Pages
 from api.schema import graphql_schema
+from api.status import StatusPages
 from api.transport import Endpoint, error_response, json_response
 from lumenstream import database as ground
 from lumenstream import logs, metrics
@@ -41,7 +42,9 @@ from lumenstream.roleserver import cannot_listen
 from lumenstream.settings import Settings
 
 GRAPHQL: Final = "/graphql/query"
-PATHS: Final = frozenset({"/", GRAPHQL, "/health", "/ready", "/metrics"})  # labels of the request metric
+PATHS: Final = frozenset(
+    {"/", GRAPHQL, "/health", "/ready", "/status", "/status.json", "/metrics"}
+)  # labels of the request metric
 ALLOWED: Final = "OPTIONS, GET, POST"  # of the GraphQL endpoint
 CORS_METHODS: Final = ("GET", "POST")
 CORS_HEADERS: Final = ("Authorization", "Content-Type")
@@ -132,6 +135,7 @@ def create_app(settings: Settings, executor: type[Executor] = Executor) -> FastA
         executor(graphql_schema(), settings, database, feed), settings.api, Admission(settings.api), feed, database
     )
     pages = Pages() if settings.api.query_page else None
+    status = StatusPages(settings) if settings.status.page else None
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -183,6 +187,12 @@ def create_app(settings: Settings, executor: type[Executor] = Executor) -> FastA
     async def get_health(_: Request) -> Response:
         return json_response(*await health.state(database, network_id))
 
+    async def get_status(_: Request) -> Response:
+        return _not_found() if status is None else await status.page()
+
+    async def get_status_json(_: Request) -> Response:
+        return _not_found() if status is None else await status.json()
+
     async def get_ready(_: Request) -> Response:
         return json_response(*await health.readiness(database))
 
@@ -200,6 +210,8 @@ def create_app(settings: Settings, executor: type[Executor] = Executor) -> FastA
     app.add_route(STATIC + "{name}", static, ["GET"])
     app.add_route("/health", get_health, ["GET"])
     app.add_route("/ready", get_ready, ["GET"])
+    app.add_route("/status", get_status, ["GET"])
+    app.add_route("/status.json", get_status_json, ["GET"])
     app.add_route("/metrics", get_metrics, ["GET"])
     return app
 

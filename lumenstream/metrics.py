@@ -14,6 +14,9 @@ _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 # Where the producer stands. Source stuck: changes(lumenstream_produced_ledger[1m]) == 0
 PRODUCED_LEDGER: Final = Gauge("lumenstream_produced_ledger", "Highest ledger sequence delivered to the ledgers topic")
 
+# Seconds the source is behind the network: time() - max(lumenstream_produced_close_time_seconds)
+PRODUCED_CLOSE_TIME: Final = Gauge("lumenstream_produced_close_time_seconds", "Close time of that ledger, Unix seconds")
+
 # Production rate: rate(lumenstream_produced_ledgers_total[1m])
 PRODUCED_LEDGERS: Final = Counter("lumenstream_produced_ledgers", "Ledgers delivered to Kafka")
 
@@ -57,6 +60,9 @@ PROCESSOR_FAILURES: Final = Counter("lumenstream_processor_failures", "Ledgers a
 
 # Highest ledger a worker has seen: max(lumenstream_processed_ledger)
 PROCESSED_LEDGER: Final = Gauge("lumenstream_processed_ledger", "Highest ledger sequence processed by this worker")
+
+# Seconds the workers are behind the network: time() - max(lumenstream_processed_close_time_seconds)
+PROCESSED_CLOSE_TIME: Final = Gauge("lumenstream_processed_close_time_seconds", "Close time of that ledger, Unix seconds")
 
 # Partitions per worker: lumenstream_assigned_partitions
 ASSIGNED_PARTITIONS: Final = Gauge("lumenstream_assigned_partitions", "Partitions this process reads")

@@ -13,11 +13,13 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from lumenstream.status import Monitor, Snapshot, Stage
+from lumenstream.status import DatabaseStatus, Monitor, Snapshot, Stage
+from lumenstream.status.database import RetentionStatus
 
 REFRESH_S: Final = 1.0
 LINE_EVERY_S: Final = 5.0
 _MEBIBYTE: Final = 1 << 20
+SHOWN_GAPS: Final = 5
 _LAG_SHOWN_YELLOW: Final = 10
 
 
@@ -57,7 +59,8 @@ def render(snapshot: Snapshot, title: str, notes: Sequence[str] = ()) -> Group:
             stage.note,
             style=_style(stage),
         )
-    lines = [*_database_lines(snapshot), *notes]
+    problems = [f"problem: {problem}" for stage in snapshot.stages for problem in stage.problems]
+    lines = [*_database_lines(snapshot), *problems, *notes]
     return Group(table, *(Text(line) for line in lines))
 
 
@@ -67,11 +70,31 @@ def _database_lines(snapshot: Snapshot) -> list[str]:
         return []
     if found.error:
         return [f"database: {found.error}"]
+    stored = f"{found.ledgers:,} stored from {found.oldest:,} on"
     return [
-        f"database: ledger {found.cursor:,} of {snapshot.head:,}, closed {found.close_time or 'never'}; {found.ledgers:,} stored",
+        f"database: ledger {found.cursor:,} of {snapshot.head:,}, closed {found.close_time or 'never'}; {stored}",
         f"published: ledger {found.published:,}; schema {found.schema_version}, {found.edition}",
         f"required processors: {', '.join(found.required_processors) or 'none'}",
+        f"missing: {_missing(found)}",
+        f"retention: {_retention(found.retention)}",
+        *(f"job {job.job}: {job.done_ranges} of {job.ranges} ranges done, {job.failed_ranges} failed" for job in found.jobs),
     ]
+
+
+def _missing(found: DatabaseStatus) -> str:
+    if found.missing is None:
+        return "not counted, which took too long; lumenstream verify takes its time"
+    if not found.missing:
+        return "nothing"
+    shown = ", ".join(f"{first}-{last}" if last > first else str(first) for first, last in found.shown_gaps[:SHOWN_GAPS])
+    more = ", ..." if (found.gaps or 0) > SHOWN_GAPS else ""
+    return f"{found.missing:,} ledgers in {found.gaps} gaps: {shown}{more}"
+
+
+def _retention(found: RetentionStatus) -> str:
+    ran = f"; last run of maintenance {found.ran_at[:19]}" if found.ran_at else "; maintenance never ran"
+    held = f"; held: {found.held_by}" if found.held_by else ""
+    return (f"{found.keep} are kept" if found.keep else "everything is kept") + held + ran
 
 
 def line(snapshot: Snapshot) -> str:

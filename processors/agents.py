@@ -219,7 +219,9 @@ class Agents:
             while not self._ended.is_set():
                 if self._app.crashed:
                     raise self._app.crash_reason or UnreachableError("the Faust application crashed")
-                self._status.assigned = len(self._assignment())
+                assigned = sorted(self._assignment())
+                self._status.assigned = len(assigned)
+                self._status.assignment = tuple(f"{topic} {partition}" for topic, partition in assigned)
                 metrics.ASSIGNED_PARTITIONS.set(self._status.assigned)
                 try:
                     await asyncio.wait_for(self._ended.wait(), _WATCH_SECONDS)
@@ -321,6 +323,7 @@ class Agents:
                 metrics.PARTS_SENT.labels(processor.name).inc()
                 metrics.PART_BYTES.labels(processor.name).inc(len(sent[0][0].value))
             metrics.PROCESSED_LEDGER.set(self._status.ledger)
+            metrics.PROCESSED_CLOSE_TIME.set(self._status.close_time)
             self._acknowledged += 1
             if self._acknowledged % (_COLLECT_EVERY_LEDGERS * self._per_ledger) == 0:
                 gc.collect()

@@ -64,7 +64,9 @@ class Status:
 
     started: bool = False
     assigned: int = 0
+    assignment: tuple[str, ...] = ()
     ledger: int = 0
+    close_time: int = 0
     failures: int = 0
     unreadable: int = 0
     restarts: int = 0
@@ -143,7 +145,8 @@ class Handling:
             self._check_size(value)
         except Exception as error:  # noqa: BLE001 - whatever it is, the ledger's failure is sent on, and the sink stops there
             return self._failed(processor, source, headers, error)
-        self._status.ledger = max(self._status.ledger, headers.sequence)
+        if headers.sequence > self._status.ledger:
+            self._status.ledger, self._status.close_time = headers.sequence, headers.close_time
         return (self._part(processor, source, headers, PartKind.PART, value),)
 
     def _take(self, source: Source) -> _Shared:

@@ -92,6 +92,7 @@ def health(status: Status, worker: int) -> Health:
         "worker": worker,
         "ledger": status.ledger,
         "partitions": status.assigned,
+        "assignment": status.assignment,
         "failures": status.failures,
         "unreadable_messages": status.unreadable,
         "restarts": status.restarts,

@@ -31,6 +31,7 @@ _log = get_logger("producer")
 
 class Outgoing(NamedTuple):
     sequence: int
+    close_time: int  # Unix seconds
     key: bytes
     value: bytes
     partition: int
@@ -175,12 +176,14 @@ class Delivery:
             confirmed = self._confirmed.pop(first, None)
             if confirmed is None:
                 break
-            size = len(self._pending.pop(first).message.value)
+            message_sent = self._pending.pop(first).message
+            size = len(message_sent.value)
             self.delivered, self._last = first, confirmed
             self.queued_bytes -= size
             metrics.PRODUCED_LEDGERS.inc()
             metrics.PRODUCED_BYTES.inc(size)
             metrics.PRODUCED_LEDGER.set(first)
+            metrics.PRODUCED_CLOSE_TIME.set(message_sent.close_time)
         metrics.PRODUCER_QUEUED_BYTES.set(self.queued_bytes)
 
     def _serve(self, seconds: float) -> None:

@@ -212,6 +212,7 @@ class LedgerProducer:
         )
         return Outgoing(
             sequence=ledger.sequence,
+            close_time=header.close_time,
             key=range_key(ledger.sequence, self._kafka.range_size),
             value=ledger.data,
             partition=partition_of(ledger.sequence, self._kafka.range_size, self._kafka.partitions),

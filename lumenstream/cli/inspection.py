@@ -49,7 +49,9 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="stay and refresh every second")] = False,
     as_json: _JsonOption = False,
 ) -> None:
-    """How far every stage is: from the database, and from /metrics of the roles on this machine.
+    """How far every stage is: from the database, and from the pages of the roles on this machine or of status.targets.
+
+    With problems, gaps, retention and running jobs. The API shows the same at /status.
 
     The exit code is 3 when the database does not answer.
 
@@ -59,7 +61,7 @@ def status(
     from lumenstream import status as pipeline
 
     settings = settings_of(ctx)
-    monitor = pipeline.Monitor(pipeline.endpoints(settings), database=settings.database)
+    monitor = pipeline.Monitor(pipeline.endpoints(settings), database=settings.database, gap_seconds=settings.status.gap_seconds)
     if watch:
         panel.watch(monitor, title="lumenstream")
         return

@@ -99,5 +99,6 @@ def _ports(options: DemoOptions) -> dict[str, int]:
         "producer__http_port": port(),
         "sink__http_port": port(),
         "publisher__http_port": port(),
+        "maintenance__http_port": 0,  # a demo has nothing to maintain
         "api__port": options.api_port or port(),
     }

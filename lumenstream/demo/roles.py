@@ -27,8 +27,15 @@ _REQUEST_TIMEOUT_S: Final = 2.0
 
 # The publisher first: it publishes what is committed after its own first start. The producer last.
 START_ORDER: Final = ("publisher", "sink", "worker", "api", "producer")
-STOP_ORDER: Final = ("producer", "worker", "sink", "publisher", "api")
-_COMMANDS: Final = {"producer": "produce", "worker": "process", "sink": "sink", "publisher": "publish", "api": "serve"}
+STOP_ORDER: Final = ("maintenance", "producer", "worker", "sink", "publisher", "api")
+_COMMANDS: Final = {
+    "producer": "produce",
+    "worker": "process",
+    "sink": "sink",
+    "publisher": "publish",
+    "maintenance": "maintain",
+    "api": "serve",
+}
 
 
 class RoleEndedError(LumenstreamError):
@@ -40,27 +47,28 @@ class Interrupted(Exception):
 
 
 class Roles:
-    """Every role of one pipeline. `stop` does nothing for roles that have ended."""
+    """Every role of one pipeline; maintenance only where it has a port. `stop` does nothing for roles that have ended."""
 
     def __init__(self, settings: Settings, log_directory: Path) -> None:
         log_directory.mkdir(parents=True, exist_ok=True)
         self.endpoints: tuple[Endpoint, ...] = endpoints(settings)
-        self.logs = {role: log_directory / f"{role}.log" for role in START_ORDER}
+        self._order = (*START_ORDER, "maintenance") if settings.maintenance.http_port else START_ORDER
+        self.logs = {role: log_directory / f"{role}.log" for role in self._order}
         environment = masking.environment_of(settings)
         self._children = {
-            role: ChildProcess(f"the {role}", command(_COMMANDS[role], environment, self.logs[role])) for role in START_ORDER
+            role: ChildProcess(f"the {role}", command(_COMMANDS[role], environment, self.logs[role])) for role in self._order
         }
         self._started: list[str] = []
         self._finished: set[str] = set()
 
     def start(self, interrupted: threading.Event) -> None:
         """Start all, each after the one before answers. RoleEndedError with its log when one does not come up."""
-        for role in START_ORDER:
+        for role in self._order:
             self._children[role].start()
             self._started.append(role)
             if role == "publisher":
                 self._wait(role, "/ready", interrupted)
-        for role in START_ORDER:
+        for role in self._order:
             self._wait(role, "/metrics", interrupted)
 
     def check(self) -> None:
@@ -86,7 +94,8 @@ class Roles:
     def stop(self) -> None:
         """Stop in the order of the data's way, so that what is under way still arrives."""
         for role in STOP_ORDER:
-            self._children[role].stop()
+            if role in self._children:
+                self._children[role].stop()
 
     def _wait(self, role: str, page: str, interrupted: threading.Event) -> None:
         url = next((endpoint.url for endpoint in self.endpoints if endpoint.kind == role), None)

@@ -233,9 +233,16 @@ class Api:
 
 @contextmanager
 def serving(url: str, executor: type[Executor] = Executor, **api: Any) -> Iterator[Api]:
+    """The application on a database, with these of the API's settings."""
+    with serving_with(settings_for(url, **api), executor) as served:
+        yield served
+
+
+@contextmanager
+def serving_with(settings: Settings, executor: type[Executor] = Executor) -> Iterator[Api]:
     """The application behind a real HTTP server on a free port."""
     port = free_port()
-    server = uvicorn.Server(uvicorn.Config(create_app(settings_for(url, **api), executor), port=port, log_config=None))
+    server = uvicorn.Server(uvicorn.Config(create_app(settings, executor), port=port, log_config=None))
     thread = threading.Thread(target=server.run, name="api", daemon=True)
     thread.start()
     deadline = time.monotonic() + START_S

@@ -197,7 +197,14 @@ def test_the_demo_stops_when_the_broker_holds_too_much() -> None:
 
 def test_up_runs_every_role_against_servers_of_ones_own(tmp_path: Path) -> None:
     """The way to production on one host: migrate, topics, up; then doctor and status find everything in order."""
-    ports = ("PRODUCER__HTTP_PORT", "PROCESS__HTTP_PORT", "SINK__HTTP_PORT", "PUBLISHER__HTTP_PORT", "API__PORT")
+    ports = (
+        "PRODUCER__HTTP_PORT",
+        "PROCESS__HTTP_PORT",
+        "SINK__HTTP_PORT",
+        "PUBLISHER__HTTP_PORT",
+        "API__PORT",
+        "MAINTENANCE__HTTP_PORT",
+    )
     with EmbeddedPostgres() as postgres, EmbeddedTansu() as broker:
         free = iter(dict.fromkeys(free_port() for _ in range(4 * len(ports))))  # one port may come twice
         settings = environment() | {f"LUMENSTREAM_{name}": str(next(free)) for name in ports}
@@ -226,7 +233,14 @@ def test_up_runs_every_role_against_servers_of_ones_own(tmp_path: Path) -> None:
                 assert up.wait(STOP_S) == 0
             finally:
                 up.kill()
-        assert [stage["name"] for stage in status["stages"]] == ["producer", "worker 0", "sink", "publisher", "api"]
+        assert [stage["name"] for stage in status["stages"]] == [
+            "producer",
+            "worker 0",
+            "sink",
+            "publisher",
+            "maintenance",
+            "api",
+        ]
         assert all(stage["up"] for stage in status["stages"])
         levels = {check["name"]: check["level"] for check in json.loads(doctor.stdout)}
         assert doctor.returncode == 0, doctor.stdout

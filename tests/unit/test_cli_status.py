@@ -134,8 +134,22 @@ def test_the_panel_shows_every_stage_and_the_database() -> None:
 
 def test_endpoints_count_workers_and_leave_out_free_ports() -> None:
     settings = load_settings(process__workers=2, process__http_port=9000, publisher__http_port=0)
-    assert [endpoint.role for endpoint in endpoints(settings)] == ["producer", "worker 0", "worker 1", "sink", "api"]
+    roles = ["producer", "worker 0", "worker 1", "sink", "maintenance", "api"]
+    assert [endpoint.role for endpoint in endpoints(settings)] == roles
     assert endpoints(settings)[2].url.endswith(":9001")
+
+
+def test_targets_name_roles_elsewhere_and_every_address_of_a_host_is_one() -> None:
+    settings = load_settings(status__targets="producer=http://127.0.0.1:8011, worker=http://no-such-host.invalid:8020")
+    assert endpoints(settings) == (
+        Endpoint("producer", "http://127.0.0.1:8011"),
+        Endpoint("worker", "http://no-such-host.invalid:8020"),
+    )
+    both = endpoints(load_settings(status__targets="worker=http://127.0.0.1:1,worker=http://127.0.0.2:1"))
+    assert [(endpoint.role, endpoint.kind) for endpoint in both] == [("worker 0", "worker"), ("worker 1", "worker")]
+    for wrong in ("worker", "teapot=http://h:1", "worker=https://h:1", "worker=http://"):
+        with pytest.raises(ConfigurationError, match="role=http://host:port"):
+            endpoints(load_settings(status__targets=wrong))
 
 
 def test_settings_survive_the_way_through_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,7 +83,8 @@ def test_every_metric_in_alerts_and_dashboards_exists() -> None:
 
 
 def test_every_metric_the_status_reads_exists() -> None:
-    read = set(re.findall(r'"((?:lumenstream|process)_[a-z_]+)"', Path(status.__file__).read_text(encoding="utf-8")))
+    texts = [path.read_text(encoding="utf-8") for path in sorted(Path(status.__file__).parent.glob("*.py"))]
+    read = set(re.findall(r'"((?:lumenstream|process)_[a-z0-9_]+)"', "".join(texts)))
     assert read
     assert read - metric_names() - FOREIGN_METRICS == set()
 
@@ -117,7 +118,7 @@ def test_operations_document_lists_every_exit_code() -> None:
 def test_compose_file_has_every_role_with_health_check_and_limit() -> None:
     compose = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8"))
     services = compose["services"]
-    roles = {"producer", "worker", "sink", "publisher", "api"}
+    roles = {"producer", "worker", "sink", "publisher", "maintenance", "api"}
     servers = {"kafka", "database", "prometheus", "grafana"}
     assert services.keys() == roles | servers | {"migrate", "topics"}
     for name in roles | servers:
@@ -141,7 +142,7 @@ def test_compose_file_holds_no_secret() -> None:
 def test_the_password_stays_out_of_the_database_url_of_compose() -> None:
     """Raw in the URL, a password with %, @ or / makes another URL."""
     services = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
-    for role in ("producer", "worker", "sink", "publisher", "api", "migrate"):
+    for role in ("producer", "worker", "sink", "publisher", "maintenance", "api", "migrate"):
         environment = services[role]["environment"]
         assert "$" not in environment["LUMENSTREAM_DATABASE__URL"]
         assert environment["PGPASSWORD"].startswith("${POSTGRES_PASSWORD:?")
@@ -168,9 +169,12 @@ def test_ports_of_compose_and_prometheus_are_the_defaults() -> None:
         "worker": settings.process.http_port,
         "sink": settings.sink.http_port,
         "publisher": settings.publisher.http_port,
+        "maintenance": settings.maintenance.http_port,
         "api": settings.api.port,
     }
     assert len(set(ports.values())) == len(ports)
+    targets = yaml.safe_load(compose)["services"]["api"]["environment"]["LUMENSTREAM_STATUS__TARGETS"]
+    assert targets == ",".join(f"{role}=http://{role}:{port}" for role, port in ports.items())
     for role, port in ports.items():
         assert f"127.0.0.1:{port}/health" in compose, role
         assert re.search(rf"{role}:{port}|names: \[{role}\], type: A, port: {port}", scrapes), role
