@@ -19,6 +19,7 @@ from psycopg.rows import TupleRow
 
 from api.channels import Channels
 from api.errors import ClientError, Code
+from api.tracing import Tracer
 from lumenstream import database, logs, metrics
 from lumenstream.settings import DatabaseSettings
 
@@ -58,8 +59,9 @@ class Allowance:
 class Database:
     """Opens with the application and closes after the last request. `fetch` is safe to call from many tasks at once."""
 
-    def __init__(self, settings: DatabaseSettings, slow_seconds: float = math.inf) -> None:
+    def __init__(self, settings: DatabaseSettings, slow_seconds: float = math.inf, traces: Tracer | None = None) -> None:
         self._slow_seconds = slow_seconds
+        self._traces = traces
         url = settings.url.get_secret_value()
         arguments = database.connection_arguments(settings, _APPLICATION)
         arguments["options"] = str(conninfo_to_dict(url).get("options") or "")
@@ -77,10 +79,18 @@ class Database:
         metrics.API_QUERIES.labels(name).inc()
         started = time.perf_counter()
         try:
-            found = await self._found(name, statement, values)
+            found = await self._traced(name, statement, values)
         finally:
             self._note_slow(name, time.perf_counter() - started)
         return [row(values_of_row) for values_of_row in found]
+
+    async def _traced(self, name: str, statement: str, values: Values) -> list[TupleRow]:
+        if self._traces is None:
+            return await self._found(name, statement, values)
+        with self._traces.read(name) as span:
+            found = await self._found(name, statement, values)
+            span.set_attribute("db.response.returned_rows", len(found))
+            return found
 
     def _note_slow(self, name: str, seconds: float) -> None:
         """Waiting for a connection counts: to the client it is the same. The values asked for are not logged."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from graphql import GraphQLError
 
-from lumenstream import logs, metrics
+from lumenstream import logs, metrics, tracker
 
 _log = logs.get_logger("api")
 
@@ -65,6 +65,7 @@ def public(error: GraphQLError, request_id: str) -> dict[str, Any]:
     metrics.API_ERRORS.labels(Code.INTERNAL_SERVER_ERROR.value).inc()
     cause = error.original_error or error
     _log.error("a resolver failed", request_id=request_id, path=error.path, error=str(cause), exc_info=cause)
+    tracker.report(cause, request_id=request_id)
     masked = {"code": Code.INTERNAL_SERVER_ERROR.value, "requestId": request_id}
     return {**_place(error), "message": INTERNAL_TEXT, "extensions": masked}
 

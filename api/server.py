@@ -5,6 +5,7 @@ Data flow: HTTP in, reads of the database, JSON out. Processes share nothing; ru
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import threading
@@ -17,6 +18,7 @@ from typing import Final
 import uvicorn
 from fastapi import FastAPI
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
@@ -34,9 +36,10 @@ from api.live.feed import Feed
 from api.pages import Pages
 from api.schema import graphql_schema
 from api.status import StatusPages
+from api.tracing import Tracer, tracer
 from api.transport import Endpoint, error_response, json_response
 from lumenstream import database as ground
-from lumenstream import logs, metrics
+from lumenstream import logs, metrics, tracker
 from lumenstream.errors import UnreachableError
 from lumenstream.roleserver import cannot_listen
 from lumenstream.settings import Settings
@@ -128,7 +131,8 @@ def listen(host: str, port: int) -> socket.socket:
 
 def create_app(settings: Settings, executor: type[Executor] = Executor) -> FastAPI:
     """The application. Its connections to the database open and close with its lifespan."""
-    database = Database(settings.database, settings.api.slow_query_seconds)
+    traces = tracer(settings.api)
+    database = Database(settings.database, settings.api.slow_query_seconds, traces)
     network_id = settings.network.network_id().hex()
     feed = Feed(settings.database)
     endpoint = Endpoint(
@@ -145,13 +149,15 @@ def create_app(settings: Settings, executor: type[Executor] = Executor) -> FastA
                 yield
             finally:
                 await feed.stop()
+                if traces is not None:
+                    await asyncio.to_thread(traces.close)
 
     app = FastAPI(title="Lumenstream", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     if settings.api.cors_origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.api.cors_origins, allow_methods=CORS_METHODS, allow_headers=CORS_HEADERS
         )
-    app.add_middleware(Envelope)
+    app.add_middleware(Envelope, traces=traces)
     app.add_exception_handler(HTTPException, _http_error)
     app.state.feed = feed
 
@@ -219,14 +225,23 @@ def create_app(settings: Settings, executor: type[Executor] = Executor) -> FastA
 class Envelope:
     """Around every request: an id (in `request.state`, the log and X-Request-Id), its time, and 500 for what nobody caught."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, traces: Tracer | None) -> None:
         self._app = app
+        self._traces = traces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         request_id = uuid.uuid4().hex
+        if self._traces is None:
+            await self._answer(scope, receive, send, request_id)
+            return
+        with self._traces.request(scope["method"], _label(scope["path"]), Headers(scope=scope), request_id) as span:
+            span.set_attribute("http.response.status_code", await self._answer(scope, receive, send, request_id))
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> int:
+        """The status of the answer."""
         scope.setdefault("state", {})["request_id"] = request_id
         path = _label(scope["path"])
         started = time.perf_counter()
@@ -243,11 +258,13 @@ class Envelope:
             await self._app(scope, receive, send_on)
         except Exception as error:
             _log.error("a request failed", request_id=request_id, path=scope["path"], exc_info=error)
+            tracker.report(error, request_id=request_id)
             if status:
                 raise
             await error_response(500, SERVER_TEXT)(scope, receive, send_on)
         finally:
             metrics.API_REQUEST_SECONDS.labels(path, str(status)).observe(time.perf_counter() - started)
+        return status
 
 
 def _label(path: str) -> str:

@@ -274,6 +274,8 @@ class ApiSettings(_Section):
     )
     persisted_file: Path | None = Field(None, description="JSON object from SHA-256 to query text, known from the start")
     persisted_only: bool = Field(False, description="answer the queries of persisted_file and no others")
+    traces_endpoint: str = Field("", description="OTLP over HTTP: URL of a collector that gets traces (extra otel); empty: none")
+    traces_ratio: float = Field(0.05, ge=0, le=1, description="of requests that are traced when their caller does not say")
     slow_query_seconds: float = Field(1.0, gt=0, description="database queries that take longer are logged")
 
     @field_validator("auth_public_keys", "cors_origins", mode="before")
@@ -303,6 +305,11 @@ class ClientSettings(_Section):
     url: str = Field("http://127.0.0.1:8001", description="the API that `lumenstream query` asks")
     secret: SecretStr = Field(SecretStr(""), description="secret key (S...) that signs its requests; empty: unsigned")
     timeout_seconds: float = Field(30.0, gt=0, le=600, description="for one answer, and for a connection")
+
+
+class TrackerSettings(_Section):
+    dsn: SecretStr = Field(SecretStr(""), description="Sentry's address for reports of defects (extra sentry); empty: none")
+    environment: str = Field("", description="production, staging, ...: shown with each report")
 
 
 class SandboxSettings(_Section):
@@ -349,6 +356,7 @@ class Settings(BaseSettings):
     publisher: PublisherSettings = PublisherSettings()
     api: ApiSettings = ApiSettings()
     client: ClientSettings = ClientSettings()
+    tracker: TrackerSettings = TrackerSettings()
     sandbox: SandboxSettings = SandboxSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()

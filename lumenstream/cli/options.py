@@ -99,7 +99,8 @@ def settings_of(ctx: typer.Context, **flags: Any) -> Settings:
 
 
 def start_logging(settings: Settings, role: str) -> None:
-    """Logs of this process, bound to its role."""
-    from lumenstream import logs
+    """Logs of this process, and reports of its defects, bound to its role."""
+    from lumenstream import logs, tracker
 
     logs.configure(settings.log, role)
+    tracker.start(settings.tracker, role)
