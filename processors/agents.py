@@ -91,9 +91,9 @@ class _ConsumerThread(AIOKafkaConsumerThread):
 
 
 class _Consumer(AIOKafkaConsumer):
-    def verify_event_path(self, now: float, tp: Any) -> None:
-        """Nothing: Faust's only logs, and ends the worker when a partition is looked at between its assignment and its first
-        position. Our own watch does more (docs/decisions/0011)."""
+    async def verify_all_partitions_active(self) -> None:
+        """Nothing: Faust's only logs, and ends the worker while a partition has no position: after a seek to its start, until the
+        broker has said where that is. Our own watch does more (docs/decisions/0011)."""
 
     def _new_consumer_thread(self) -> _ConsumerThread:
         return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)

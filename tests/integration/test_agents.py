@@ -11,10 +11,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import orjson
@@ -494,6 +497,26 @@ if __name__ == "__main__":
 """
 
 
+Seek = Callable[[], "Future[Any]"]
+
+
+@pytest.fixture
+def seek(monkeypatch: pytest.MonkeyPatch) -> Seek:
+    """Let the worker in this process seek to what is committed, as Faust does at times."""
+    original, found = agents.Agents.run, []
+
+    async def run(worker_agents: agents.Agents) -> None:
+        found.append((worker_agents, asyncio.get_running_loop()))
+        await original(worker_agents)
+
+    def ask() -> Future[Any]:
+        ((running_agents, loop),) = found
+        return asyncio.run_coroutine_threadsafe(running_agents._app.consumer.perform_seek(), loop)
+
+    monkeypatch.setattr(agents.Agents, "run", run)
+    return ask
+
+
 class TestStandingStill:
     """Nothing tells that a client of Kafka has stopped for good: the worker has to see it, and to start anew."""
 
@@ -521,24 +544,51 @@ class TestStandingStill:
         assert output.count(b"worker started") == workers + 1
 
     def test_a_seek_goes_back_to_what_was_never_committed(
-        self, settings: Settings, chain: list[ClosedLedger], monkeypatch: pytest.MonkeyPatch
+        self, settings: Settings, chain: list[ClosedLedger], monkeypatch: pytest.MonkeyPatch, seek: Seek
     ) -> None:
         """Faust seeks after a rebalance, and after it has thrown away what was fetched meanwhile."""
-        original, found = agents.Agents.run, []
-
-        async def run(worker_agents: agents.Agents) -> None:
-            found.append((worker_agents, asyncio.get_running_loop()))
-            await original(worker_agents)
-
         monkeypatch.setattr(agents, "_COMMIT_SECONDS", 600.0)
-        monkeypatch.setattr(agents.Agents, "run", run)
         put_all(settings, chain)
         plain = Plain("a")
         with running(settings, [plain]):
             wait_until(lambda: pairs(settings) == expected(["a"], chain))
-            ((running_agents, loop),) = found
-            asyncio.run_coroutine_threadsafe(running_agents._app.consumer.perform_seek(), loop).result(WAIT_SECONDS)
+            seek().result(WAIT_SECONDS)
             wait_until(lambda: Counter(plain.seen) == Counter({closed.sequence: 2 for closed in chain}))
+
+    def test_a_partition_without_a_position_ends_no_worker(
+        self, settings: Settings, chain: list[ClosedLedger], monkeypatch: pytest.MonkeyPatch, seek: Seek
+    ) -> None:
+        """Guards: Faust's detector of slow commits reads the position of every partition, and aiokafka asserts that there is one;
+        so a worker ended when it had sought to a partition's start and the broker had not yet said where that is."""
+        fetcher, looks, late, answer = import_module("aiokafka.consumer.fetcher").Fetcher, Counter[bool](), Event(), Event()
+        find_positions, look = fetcher._update_fetch_positions, agents._Consumer.verify_all_partitions_active
+
+        async def find_late(*arguments: Any) -> Any:
+            if late.is_set():
+                await asyncio.to_thread(answer.wait, WAIT_SECONDS)
+            return await find_positions(*arguments)
+
+        async def counted(consumer: agents._Consumer) -> None:
+            subscription = consumer._thread._ensure_consumer()._subscription.subscription
+            assignment = subscription.assignment if subscription is not None else None
+            partitions = assignment.tps if assignment is not None else ()
+            await look(consumer)
+            looks[any(not assignment.state_value(partition).has_valid_position for partition in partitions)] += 1
+
+        monkeypatch.setattr(fetcher, "_update_fetch_positions", find_late)
+        monkeypatch.setattr(agents._Consumer, "verify_all_partitions_active", counted)
+        monkeypatch.setattr(agents, "_COMMIT_SECONDS", 0.05)
+        put_all(settings, chain[:8])
+        with running(settings, [Plain("a")]) as thread:
+            wait_until(lambda: pairs(settings) == expected(["a"], chain[:8]))
+            late.set()
+            seeking = seek()  # also to the starts of partitions that nothing was ever read from
+            wait_until(lambda: looks[True] >= 3 or not thread.is_alive())
+            answer.set()
+            seeking.result(WAIT_SECONDS)
+            put_all(settings, chain[8:])
+            wait_until(lambda: pairs(settings) == expected(["a"], chain) or not thread.is_alive())
+            assert thread.is_alive()
 
     @pytest.mark.chaos
     def test_a_broker_lost_again_while_its_group_is_joined(
