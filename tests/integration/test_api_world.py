@@ -176,7 +176,7 @@ def fill_balances(connection: psycopg.Connection[Any]) -> None:
 
 
 def settings_for(url: str, **api: Any) -> Settings:
-    flags = {f"api__{name}": value for name, value in api.items()}
+    flags = {name if "__" in name else f"api__{name}": value for name, value in api.items()}
     database = DatabaseSettings.model_validate({"url": url, "connect_timeout_seconds": 2})
     return load_settings(**flags).model_copy(update={"database": database})
 
