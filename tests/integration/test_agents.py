@@ -571,9 +571,9 @@ class TestStandingStill:
         async def counted(consumer: agents._Consumer) -> None:
             subscription = consumer._thread._ensure_consumer()._subscription.subscription
             assignment = subscription.assignment if subscription is not None else None
-            partitions = assignment.tps if assignment is not None else ()
+            states = [] if assignment is None else [assignment.state_value(partition) for partition in assignment.tps]
             await look(consumer)
-            looks[any(not assignment.state_value(partition).has_valid_position for partition in partitions)] += 1
+            looks[any(not state.has_valid_position for state in states)] += 1
 
         monkeypatch.setattr(fetcher, "_update_fetch_positions", find_late)
         monkeypatch.setattr(agents._Consumer, "verify_all_partitions_active", counted)
