@@ -11,7 +11,7 @@ import orjson
 import typer
 
 from lumenstream.cli.options import PANEL_HISTORY, command, settings_of, start_logging
-from lumenstream.cli.roles import LakeOption, PathOption, RpcOption, SourceOption
+from lumenstream.cli.roles import ArchiveOption, LakeOption, PathOption, RpcOption, SourceOption
 from lumenstream.errors import LumenstreamError
 
 if TYPE_CHECKING:
@@ -64,16 +64,40 @@ def verify(
     ctx: typer.Context,
     first: Annotated[int | None, typer.Option("--from", min=1, help="first ledger (default: the oldest)")] = None,
     last: Annotated[int | None, typer.Option("--to", min=1, help="last ledger (default: the cursor)")] = None,
+    checkpoint: Annotated[
+        bool, typer.Option("--checkpoint", help="instead: balances and other current state against a checkpoint")
+    ] = False,
+    archive_url: ArchiveOption = None,
+    source: SourceOption = None,
+    path: PathOption = None,
+    rpc_url: RpcOption = None,
+    lake_url: LakeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check that the database is whole: no gap, an unbroken chain of hashes, as many rows as each ledger had, no orphans.
 
-    Ends with exit code 8 and a list when something is wrong. `backfill` fills gaps, `replay` makes the rest anew.
+    With --checkpoint current state is checked instead: against the newest checkpoint of a history archive that is not above the
+    cursor, and the ledgers since then, from the topics or the source. The live pipeline goes on meanwhile.
+
+    Ends with exit code 8 and a list when something is wrong. `backfill` fills gaps, `replay` makes the rest of history anew,
+    `rebuild-state` current state.
 
     Example: lumenstream verify --from 63000000 --json
     """
-    settings = settings_of(ctx)
+    settings = settings_of(
+        ctx,
+        archive__url=archive_url,
+        producer__source=source,
+        producer__path=path,
+        producer__rpc_url=rpc_url,
+        lake__url=lake_url,
+    )
     start_logging(settings, "verify")
+    if checkpoint:
+        from lumenstream.cli import state
+
+        state.verify_checkpoint(settings, as_json)
+        return
     from sinks.timescale import verify as verification
 
     report = verification.verify(settings, first, last)

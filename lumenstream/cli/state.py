@@ -1,26 +1,31 @@
-"""`bootstrap`: current state from a checkpoint of a history archive.
+"""`bootstrap`, `rebuild-state` and `verify --checkpoint`: current state from a checkpoint of a history archive.
 
 The composition: the archive's reader gives entries, the processors make rows of them, the sink loads the rows.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from contextlib import ExitStack, closing
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, Self
 
 import orjson
 import typer
 
 from lumenstream.cli.jobs import JsonOption
 from lumenstream.cli.options import PANEL_HISTORY, command, settings_of, start_logging
-from lumenstream.cli.roles import ArchiveOption
+from lumenstream.cli.roles import ArchiveOption, LakeOption, PathOption, RpcOption, SourceOption
 from lumenstream.cli.statedisplay import EntriesDisplay
+from lumenstream.errors import LumenstreamError
 
 if TYPE_CHECKING:
     from lumenstream.settings import Settings
     from producers.archive import Checkpoint, HistoryArchive
     from schemas.checkpoint import EntryRows
-    from sinks.timescale.checkpoint import Origin
+    from sinks.timescale.checkpoint import Expected, Origin
+    from sinks.timescale.tables import LedgerRows
 
 CheckpointOption = Annotated[
     int | None, typer.Option("--at", min=1, help="the newest checkpoint that is not above this ledger (default: the newest)")
@@ -49,8 +54,6 @@ def bootstrap(
 
 def run_bootstrap(settings: Settings, at: int | None = None, *, quiet: bool = False) -> tuple[int, dict[str, int]]:
     """The checkpoint's ledger, and the rows written by table."""
-    import threading
-
     from producers.archive import HistoryArchive
     from sinks.timescale.checkpoint import bootstrap as load
 
@@ -95,6 +98,105 @@ def entry_rows(
         yield processor.process(checkpoint.ledger, batch.entries)
 
 
+def rebuild_state(
+    ctx: typer.Context,
+    archive_url: ArchiveOption = None,
+    source: SourceOption = None,
+    path: PathOption = None,
+    rpc_url: RpcOption = None,
+    lake_url: LakeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make current state anew: the newest checkpoint not above the cursor, and the ledgers since then.
+
+    Stop the live sink first; standbys may stay. Raw ledgers are copied from the topics that still hold them, else read from the
+    source. Only rows that are wrong are written, in one transaction, so readers never see a state in between. Balances of custom
+    tokens, which are sums of events, stay as they are.
+
+    Example: lumenstream rebuild-state --network testnet --archive-url file:///archive --source files --path ledgers/
+    """
+    settings = settings_of(ctx, archive__url=archive_url, producer__source=source, producer__path=path, producer__rpc_url=rpc_url)
+    start_logging(settings, "rebuild-state")
+    from sinks.timescale import checkpoint as sink
+
+    with ExpectedState(settings, quiet=as_json) as state:
+        done = sink.rebuild_state(settings, state.at)
+    if as_json:
+        typer.echo(orjson.dumps({"checkpoint": done.checkpoint, "cursor": done.cursor, "rows": dict(done.rows)}).decode())
+        return
+    wrong = ", ".join(f"{count} {table}" for table, count in done.rows.items()) or "nothing was wrong"
+    typer.echo(f"state after ledger {done.cursor}, from the checkpoint at {done.checkpoint}: {wrong}")
+
+
+def verify_checkpoint(settings: Settings, as_json: bool) -> None:
+    """Current state against a checkpoint. LumenstreamError when something differs."""
+    from sinks.timescale import checkpoint as sink
+
+    with ExpectedState(settings, quiet=as_json) as state:
+        found = sink.check_state(settings, state.at)
+    if as_json:
+        document = {"checkpoint": found.checkpoint, "cursor": found.cursor, "ok": not found.differences}
+        findings = [difference._asdict() for difference in found.differences]
+        typer.echo(orjson.dumps({**document, "findings": findings}).decode())
+    else:
+        what = f"state after ledger {found.cursor} against the checkpoint at {found.checkpoint}"
+        typer.echo(f"{what}: {len(found.differences)} findings")
+        for difference in found.differences:
+            typer.echo(str(difference))
+    if found.differences:
+        raise LumenstreamError(
+            f"current state differs in {sum(difference.rows for difference in found.differences)} rows",
+            hint="lumenstream rebuild-state makes it anew",
+        )
+
+
+class ExpectedState:
+    """What the database should hold after a ledger, from archive and raw ledgers. Use as a context manager."""
+
+    def __init__(self, settings: Settings, *, quiet: bool) -> None:
+        from producers.archive import HistoryArchive
+
+        self._settings = settings
+        self._quiet = quiet
+        self._closing = ExitStack()
+        self._archive = HistoryArchive(settings, threading.Event().wait)
+        self._closing.callback(self._archive.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._closing.close()
+
+    def at(self, cursor: int) -> Expected:
+        from sinks.timescale.checkpoint import Expected
+
+        checkpoint = self._archive.newest(cursor)
+        display = self._closing.enter_context(EntriesDisplay(f"state after ledger {checkpoint.ledger}", quiet=self._quiet))
+        batches = entry_rows(self._settings, self._archive, checkpoint, display)
+        return Expected(checkpoint.ledger, batches, self._ledgers(checkpoint, cursor))
+
+    def _ledgers(self, checkpoint: Checkpoint, cursor: int) -> Iterator[LedgerRows]:
+        """The ledgers after the checkpoint, up to the cursor; the first must name the checkpoint's as its predecessor."""
+        from lumenstream.cli.rollforward import RowMaker
+        from producers.backfill.book import Book
+        from producers.backfill.plan import Range
+        from producers.backfill.raw import RawLedgers
+        from sinks.timescale.writer import check_chain
+
+        if cursor <= checkpoint.ledger:
+            return
+        wanted, maker = Range(checkpoint.ledger + 1, cursor), RowMaker(self._settings)
+        with closing(Book(self._settings)) as book, closing(RawLedgers(self._settings, threading.Event(), [wanted])) as raw:
+            previous, previous_hash = checkpoint.ledger, origin_of(checkpoint).ledger_hash
+            for ledger, header in raw.read(wanted, book.places(wanted)):
+                rows = maker.rows(ledger.data, previous)
+                check_chain([rows], previous, previous_hash)
+                previous, previous_hash = header.sequence, header.hash.hex()
+                yield rows
+
+
 def add_to(app: typer.Typer) -> None:
-    """Register the command."""
+    """Register the commands."""
     command(app, "bootstrap", PANEL_HISTORY)(bootstrap)
+    command(app, "rebuild-state", PANEL_HISTORY)(rebuild_state)

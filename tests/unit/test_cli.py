@@ -24,7 +24,7 @@ COMMANDS = (
     *("demo", "up", "maintain", "migrate", "topics", "doctor"),
     *("produce", "process", "sink", "publish", "serve"),
     *("status", "config", "bench", "decode", "derive", "sandbox", "replay"),
-    *("backfill", "verify", "bootstrap", "enrich"),
+    *("backfill", "verify", "bootstrap", "enrich", "rebuild-state"),
     *("query",),
 )
 NOWHERE = "127.0.0.1:9"  # the discard port: nothing answers

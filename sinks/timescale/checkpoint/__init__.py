@@ -5,5 +5,7 @@ puts the three together (`lumenstream bootstrap`, `verify --checkpoint`, `rebuil
 """
 
 from sinks.timescale.checkpoint.firstrun import Origin, bootstrap
+from sinks.timescale.checkpoint.repair import Check, Rebuilt, check_state, rebuild_state
+from sinks.timescale.checkpoint.shadow import Expected
 
-__all__ = ["Origin", "bootstrap"]
+__all__ = ["Check", "Expected", "Origin", "Rebuilt", "bootstrap", "check_state", "rebuild_state"]
