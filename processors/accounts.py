@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, cast
 
+from lumenstream.xdr import fastest
 from lumenstream.xdr.rows import AccountEntry, Address, Change, Entry, Ledger
 from processors import merge
 from processors.view import ACCOUNT, STATE
@@ -45,7 +46,7 @@ class Accounts:
 
     def process(self, ledger: Ledger) -> Part:
         part = Part()
-        part.add(ACCOUNT_CHANGES, (_row(rank, change) for rank, change in merge.last_changes(_ranked(ledger))))
+        part.add(ACCOUNT_CHANGES, [_row(rank, change) for rank, change in _last_changes(ledger)])
         return part
 
 
@@ -97,6 +98,13 @@ def _only_signers_changed(pre: Entry, post: Entry) -> bool:
         and max(old.extension, _LIABILITIES_EXTENSION) == max(new.extension, _LIABILITIES_EXTENSION)
         and (old.extension < _SPONSORSHIP_EXTENSION or [s.sponsor for s in old.signers] == [s.sponsor for s in new.signers])
     )
+
+
+def _last_changes_of_accounts(ledger: Ledger) -> list[tuple[int, Change]]:
+    return merge.last_changes(_ranked(ledger))
+
+
+_last_changes: Final = fastest("last_account_changes", _last_changes_of_accounts)
 
 
 def _row(rank: int, change: Change) -> AccountBalanceChange:

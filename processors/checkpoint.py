@@ -156,10 +156,6 @@ def _transaction(order: int, entries: Sequence[Entry]) -> Transaction:
         meta_version=0,
         operations=operations,
         fee_changes=(),
-        changes_before=(),
         changes_after=(),
         post_fee_changes=(),
-        events=(),
-        soroban_return_value=None,
-        envelope_xdr=b"",
     )

@@ -20,9 +20,10 @@ from lumenstream.logs import get_logger
 from lumenstream.settings import Settings
 from lumenstream.xdr import decode_ledger
 from lumenstream.xdr.rows import Ledger
+from processors.encoding import encode
 from processors.port import Processor
 from schemas.messages import FailedHeader, Headers, LedgerHeaders, PartHeaders, PartKind, Topic
-from schemas.parts import SCHEMA_VERSION, encode
+from schemas.parts import SCHEMA_VERSION
 
 # Agents of one worker run side by side but not in step; the slowest is at most this many ledgers behind.
 MAX_SHARED_LEDGERS: Final = 32

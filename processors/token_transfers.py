@@ -7,10 +7,11 @@ the other side of such a movement gets a row. Spec/processors.md 7.2 and 10.4.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, cast
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, cast
 
-from lumenstream.xdr.rows import Address, Ledger, Transaction
+from lumenstream.xdr import fastest
+from lumenstream.xdr.rows import Address, Asset, Ledger, Operation, Transaction
 from processors import token_events, view
 from processors.contract_events import NATIVE, EventKind, TokenEvent
 from processors.token_events import Context
@@ -52,21 +53,29 @@ class TokenTransfers:
     def __init__(self, network_id: bytes) -> None:
         self._network_id = network_id
         self._native_token = assets.contract_address(network_id, *NATIVE)
+        asked = _Asked(self._native_token, self._fee, self._operation, self._token_of)
+        self._tell: Final = fastest("movement_rows", self._movements, asked)
 
     def process(self, ledger: Ledger) -> Part:
         balances: list[BalanceChange] = []
         accounts: list[AccountChange] = []
+        self._tell(ledger, balances, accounts)
+        part = Part()
+        part.add(STATE_CHANGES[Category.BALANCE], balances)
+        part.add(STATE_CHANGES[Category.ACCOUNT], accounts)
+        return part
+
+    def _movements(self, ledger: Ledger, balances: list[BalanceChange], accounts: list[AccountChange]) -> None:
+        """Appends the rows of the whole ledger, transaction by transaction: first the fee, then the operations in their order."""
+        protocol_version = ledger.header.protocol_version
         for tx in ledger.transactions:
             to_id = toid.transaction_id(ledger.header.sequence, tx.order)
             fee = self._fee(tx, to_id)
             if fee is not None:
                 balances.append(fee)
             if view.successful(tx):
-                self._operations(ledger, tx, to_id, balances, accounts)
-        part = Part()
-        part.add(STATE_CHANGES[Category.BALANCE], balances)
-        part.add(STATE_CHANGES[Category.ACCOUNT], accounts)
-        return part
+                for operation_id, op in view.with_ids(to_id, tx):
+                    self._operation(tx, op, to_id, operation_id, protocol_version, balances, accounts)
 
     def _fee(self, tx: Transaction, to_id: int) -> BalanceChange | None:
         """What the transaction cost whoever paid for it; failed ones cost too. No row when it cost nothing."""
@@ -75,25 +84,48 @@ class TokenTransfers:
         payer = view.fee_account(tx)
         return BalanceChange(to_id, _FEE_OPERATION_ID, _FIRST_ID, reason, payer, self._native_token, fee) if fee else None
 
-    def _operations(
-        self, ledger: Ledger, tx: Transaction, to_id: int, balances: list[BalanceChange], accounts: list[AccountChange]
+    def _operation(
+        self,
+        tx: Transaction,
+        op: Operation,
+        to_id: int,
+        operation_id: int,
+        protocol_version: int,
+        balances: list[BalanceChange],
+        accounts: list[AccountChange],
     ) -> None:
-        protocol_version = ledger.header.protocol_version
-        for operation_id, op in view.with_ids(to_id, tx):
-            if not token_events.may_move(op, protocol_version):
-                continue
-            source = g_form(op.source or tx.source)
-            state_change_id: int = IdBase.TOKEN_TRANSFERS
-            context = Context(self._network_id, protocol_version, tx, operation_id - to_id - 1, op, source)
-            for event in token_events.events_of(context):
-                for reason, account, value in _facts(event, op.type, source):
-                    state_change_id += 1
-                    if isinstance(value, int):
-                        balances.append(BalanceChange(to_id, operation_id, state_change_id, reason, account, event.token, value))
-                    elif reason is _CREATE:
-                        accounts.append(AccountChange(to_id, operation_id, state_change_id, reason, account, value, None))
-                    else:
-                        accounts.append(AccountChange(to_id, operation_id, state_change_id, reason, account, None, value))
+        """What one operation of a successful transaction moved, and whom it brought to life or merged."""
+        if not token_events.may_move(op, protocol_version):
+            return
+        source = g_form(op.source or tx.source)
+        state_change_id: int = IdBase.TOKEN_TRANSFERS
+        context = Context(self._network_id, protocol_version, tx, operation_id - to_id - 1, op, source)
+        for event in token_events.events_of(context):
+            for reason, account, value in _facts(event, op.type, source):
+                state_change_id += 1
+                if isinstance(value, int):
+                    balances.append(BalanceChange(to_id, operation_id, state_change_id, reason, account, event.token, value))
+                elif reason is _CREATE:
+                    accounts.append(AccountChange(to_id, operation_id, state_change_id, reason, account, value, None))
+                else:
+                    accounts.append(AccountChange(to_id, operation_id, state_change_id, reason, account, None, value))
+
+    def _token_of(self, asset: Asset) -> Address:
+        return assets.contract_address(self._network_id, *asset)
+
+
+class _Asked(NamedTuple):
+    """What native/src/token_transfers.rs leaves to Python: fees of contract calls, and operations of rare kinds."""
+
+    native_token: Address
+    fee: Callable[[Transaction, int], BalanceChange | None]
+    operation: Callable[[Transaction, Operation, int, int, int, list[BalanceChange], list[AccountChange]], None]
+    token_of: Callable[[Asset], Address]
+    balance_row: type[BalanceChange] = BalanceChange
+    debit: Reason = _DEBIT
+    credit: Reason = _CREDIT
+    mint: Reason = _MINT
+    burn: Reason = _BURN
 
 
 def _facts(event: TokenEvent, op_type: int, op_source: Address) -> Sequence[_Fact]:

@@ -12,7 +12,7 @@ from typing import Final, cast
 
 from lumenstream.xdr.rows import Address, Asset, Change, Entry, Ledger, TrustLineEntry
 from processors import merge, view
-from schemas import assets, strkey, toid
+from schemas import assets, strkey
 from schemas.families import TRUSTLINE_ASSETS, TRUSTLINE_CHANGES, TrustlineAssetRow, TrustlineBalanceChange
 from schemas.parts import Part
 
@@ -29,27 +29,17 @@ class Trustlines:
         """Trustlines look alike on every network."""
 
     def process(self, ledger: Ledger) -> Part:
-        changes = list(_of_trustlines(ledger))
-        mentioned = dict.fromkeys(asset for (_, asset), _, _ in changes)
+        changes = [
+            ((line.account_id, line.asset), operation_id, change)
+            for operation_id, _, _, change, line in view.changes_of(ledger, view.TRUSTLINE)
+        ]
+        mentioned = dict.fromkeys([asset for (_, asset), _, _ in changes])
         named = {asset: _asset_row(asset) for asset in mentioned if _has_name(asset)}
-        last = merge.last_changes(change for change in changes if change[0][1] in named)
         part = Part()
         # An asset is worth a row even when its trustline came and went within the ledger.
         part.add(TRUSTLINE_ASSETS, named.values())
-        part.add(TRUSTLINE_CHANGES, (_row(operation_id, change, named) for operation_id, change in last))
+        part.add(TRUSTLINE_CHANGES, _rows(merge.last_changes(changes), named))
         return part
-
-
-def _of_trustlines(ledger: Ledger) -> Iterator[tuple[tuple[Address, Asset], int, Change]]:
-    """Every change of a trustline as (account and asset, operation id, change), in the order in which the ledger made them."""
-    for tx in ledger.transactions:
-        to_id = toid.transaction_id(ledger.header.sequence, tx.order)
-        for operation_id, op in view.with_ids(to_id, tx):
-            for change in op.changes:
-                _, entry_type, pre, post, _ = change
-                if entry_type == view.TRUSTLINE:
-                    trustline = cast(TrustLineEntry, (post or cast(Entry, pre)).data)
-                    yield (trustline.account_id, trustline.asset), operation_id, change
 
 
 def _has_name(asset: Asset) -> bool:
@@ -65,9 +55,11 @@ def _asset_row(asset: Asset) -> TrustlineAssetRow:
     return TrustlineAssetRow(assets.asset_uuid(asset.code, issuer), asset.code, issuer)
 
 
-def _row(operation_id: int, change: Change, named: dict[Asset, TrustlineAssetRow]) -> TrustlineBalanceChange:
-    account, asset, balance, limit, flags, buying, selling, _, _ = cast(
-        TrustLineEntry, (change.post or cast(Entry, change.pre)).data
-    )
-    word = merge.operation_word(change)
-    return TrustlineBalanceChange(account, named[asset].id, word, operation_id, balance, limit, buying, selling, flags)
+def _rows(last: list[tuple[int, Change]], named: dict[Asset, TrustlineAssetRow]) -> Iterator[TrustlineBalanceChange]:
+    for operation_id, change in last:
+        line = cast(TrustLineEntry, (change.post or cast(Entry, change.pre)).data)
+        account, asset, balance, limit, flags, buying, selling, _, _ = line
+        row = named.get(asset)
+        if row is not None:
+            word = merge.operation_word(change)
+            yield TrustlineBalanceChange(account, row.id, word, operation_id, balance, limit, buying, selling, flags)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import ormsgpack
@@ -29,6 +29,24 @@ _U64_MAX: Final = (1 << 64) - 1
 _HASH_BYTES: Final = 32
 _DICTIONARIES: Final = {Kind.ADDRESS: "a", Kind.WORD: "w", Kind.KEY: "k"}
 
+# One letter for each kind of column, and each family's columns in these letters: what `pack_rows` is told of a family.
+_LETTERS: Final = {
+    Kind.I64: "q",
+    Kind.BOOL: "?",
+    Kind.HASH: "h",
+    Kind.ADDRESS: "a",
+    Kind.WORD: "w",
+    Kind.KEY: "k",
+    Kind.BIG: "b",
+    Kind.ANY: "o",
+}
+_KINDS: Final = {letter: kind for kind, letter in _LETTERS.items()}
+_COLUMNS: Final = {name: "".join(_LETTERS[kind] for _, kind in family.columns) for name, family in FAMILIES.items()}
+
+# By family its packed columns; then the dictionaries: addresses, words, keys.
+Packed = tuple[list[list[Any]], list[bytes], list[str], list[bytes]]
+Pack = Callable[[list[tuple[list[Row], str]]], Packed]
+
 
 class PartError(ValueError):
     """The bytes are not a part of a schema version this code reads."""
@@ -44,7 +62,8 @@ class Part:
 
     def add(self, family: Family, rows: Iterable[Row]) -> None:
         """Append rows of a family. Families without rows are absent."""
-        if batch := list(rows):
+        batch = rows if isinstance(rows, list) else list(rows)
+        if batch:
             self.rows.setdefault(family.name, []).extend(batch)
 
     def add_state_changes(self, changes: Iterable[StateChange]) -> None:
@@ -59,20 +78,30 @@ class Part:
         return f"Part({', '.join(f'{name}={len(rows)}' for name, rows in self.rows.items())})"
 
 
-def encode(part: Part) -> bytes:
-    """The bytes of a part: families in the order of the registry, so that equal rows give equal bytes."""
+def pack_rows(families: list[tuple[list[Row], str]]) -> Packed:
+    """Columns and dictionaries of these rows, each with the letters of its columns."""
     dictionaries: dict[str, dict[Any, int]] = {"a": {}, "w": {}, "k": {}}
-    families: dict[str, list[Any]] = {}
-    for name, family in FAMILIES.items():
-        rows = part.rows.get(name)
-        if rows:
-            columns = zip(*rows, strict=True)
-            packed = [_pack(kind, column, dictionaries) for (_, kind), column in zip(family.columns, columns, strict=True)]
-            families[name] = [len(rows), *packed]
+    packed = [
+        [_pack(_KINDS[letter], column, dictionaries) for letter, column in zip(letters, zip(*rows, strict=True), strict=True)]
+        for rows, letters in families
+    ]
+    return packed, list(dictionaries["a"]), list(dictionaries["w"]), list(dictionaries["k"])
+
+
+def packable(part: Part) -> list[tuple[list[Row], str]]:
+    """The part's rows as `pack_rows` takes them: families in the order of the registry, so that equal rows give equal bytes."""
     unknown = part.rows.keys() - FAMILIES.keys()
     if unknown:
         raise PartError(f"unknown families {sorted(unknown)}")
-    return ormsgpack.packb({**{key: list(entries) for key, entries in dictionaries.items()}, "f": families})
+    return [(rows, letters) for name, letters in _COLUMNS.items() if (rows := part.rows.get(name))]
+
+
+def encode(part: Part, pack: Pack = pack_rows) -> bytes:
+    """The bytes of a part. `pack` is `pack_rows` or does the same."""
+    packed, addresses, words, keys = pack(packable(part))
+    present = [(name, len(rows)) for name in FAMILIES if (rows := part.rows.get(name))]
+    families = {name: [count, *columns] for (name, count), columns in zip(present, packed, strict=True)}
+    return ormsgpack.packb({"a": addresses, "w": words, "k": keys, "f": families})
 
 
 def decode(data: bytes) -> Part:

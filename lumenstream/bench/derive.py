@@ -30,9 +30,9 @@ from lumenstream.settings import Settings
 from lumenstream.xdr.files import read_ledgers
 from lumenstream.xdr.rows import Ledger
 from processors import registry
+from processors.encoding import encode
 from processors.port import Processor
 from schemas.assets import network_id as network_id_of
-from schemas.parts import encode
 
 DEFAULT_ROUNDS: Final = 9
 HEAVY_SIZES: Final = (10, 100, 1_000, 3_000, 6_000)

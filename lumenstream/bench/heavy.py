@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from stellar_sdk import xdr
 
-from lumenstream.xdr import decode_ledger
+from lumenstream.xdr import decode_details
 
 _SEED: Final = 26
 _VERSION: Final = struct.pack(">i", 2)
@@ -36,9 +36,9 @@ class HeavyLedgers:
             body = xdr.LedgerCloseMeta.from_xdr_bytes(data).v2
             if body is None:
                 raise ValueError("heavy ledgers are joined from LedgerCloseMeta V2")
-            rows = decode_ledger(data, network_id).transactions
+            details = decode_details(data, network_id)
             self._drawn += [
-                _Drawn(row.envelope_xdr, result.to_xdr_bytes()) for row, result in zip(rows, body.tx_processing, strict=True)
+                _Drawn(tx.envelope_xdr, result.to_xdr_bytes()) for tx, result in zip(details, body.tx_processing, strict=True)
             ]
             tx_set = body.tx_set.v1_tx_set
             if tx_set is None:

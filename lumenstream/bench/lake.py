@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from stellar_sdk import xdr
 
-from lumenstream.xdr import decode_ledger
+from lumenstream.xdr import decode_details
 
 _TAG_TX: Final = struct.pack(">i", 2)
 _TAG_FEE_BUMP: Final = struct.pack(">i", 5)
@@ -61,9 +61,9 @@ class _Template:
             raise ValueError("the ledger sequence is not where it should be")
         self.sequence_numbers: list[tuple[int, int]] = []
         self.spans: list[_HashedSpan] = []  # inner transactions before the fee bump around them
-        ledger = decode_ledger(data, network_id)
-        self.transactions = len(ledger.transactions)
-        for transaction in ledger.transactions:
+        details = decode_details(data, network_id)
+        self.transactions = len(details)
+        for transaction in details:
             self._find(transaction.envelope_xdr, network_id)
 
     def _find(self, envelope_xdr: bytes, network_id: bytes) -> None:

@@ -21,10 +21,10 @@ from lumenstream.settings import Settings
 from lumenstream.xdr import decode_ledger
 from migrations import runner
 from processors import registry
+from processors.encoding import encode
 from processors.port import Processor
 from schemas.messages import PartHeaders, PartKind
 from schemas.parts import SCHEMA_VERSION as PARTS_VERSION
-from schemas.parts import encode
 from schemas.version import SCHEMA_VERSION
 from sinks.timescale.reorder import Arrival, Gathered
 from sinks.timescale.tables import LedgerEncoder, LedgerRows

@@ -86,7 +86,7 @@ def decode(
 
     with _ledger_errors(path):
         for data in _raw_ledgers(path, index):
-            _print(show.ledger_to_json(xdr.decode_ledger(data, network_id)))
+            _print(show.ledger_to_json(xdr.decode_ledger(data, network_id), xdr.decode_details(data, network_id)))
 
 
 def _read_part(path: Path) -> Part:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from lumenstream.settings import Settings
 from lumenstream.xdr import decode_ledger
 from processors import registry
+from processors.encoding import encode
 from schemas.messages import LIVE_JOB, PartHeaders, PartKind
-from schemas.parts import SCHEMA_VERSION, encode
+from schemas.parts import SCHEMA_VERSION
 from sinks.timescale.reorder import Arrival, Gathered
 from sinks.timescale.tables import LedgerEncoder, LedgerRows
 

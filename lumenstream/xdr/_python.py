@@ -39,7 +39,7 @@ def extract_ledger(data: bytes, network_id: bytes) -> rows.Ledger:
         raise ValueError("a network id has 32 bytes")
     version, ledger = decode(data, _wire.LedgerCloseMeta)
     header = _header(ledger["ledgerHeader"])
-    envelopes = {_envelope_hash(spanned[0], network_id): spanned for spanned in _envelopes(version, ledger["txSet"])}
+    envelopes = _by_hash(version, ledger, network_id)
     return rows.Ledger(
         version=version,
         header=header,
@@ -51,6 +51,15 @@ def extract_ledger(data: bytes, network_id: bytes) -> rows.Ledger:
         evicted_keys=tuple(map(ledger_key, ledger.get("evictedKeys", ()))),
         total_byte_size_of_live_soroban_state=ledger.get("totalByteSizeOfLiveSorobanState", 0),
     )
+
+
+def extract_details(data: bytes, network_id: bytes) -> tuple[rows.TransactionDetails, ...]:
+    """The details of each transaction. LedgerDecodeError, LedgerContentError."""
+    if len(network_id) != 32:
+        raise ValueError("a network id has 32 bytes")
+    version, ledger = decode(data, _wire.LedgerCloseMeta)
+    envelopes = _by_hash(version, ledger, network_id)
+    return tuple(_details(position, processed, envelopes) for position, processed in enumerate(ledger["txProcessing"], 1))
 
 
 def read_header(data: bytes) -> rows.LedgerHeader:
@@ -115,6 +124,19 @@ def _envelopes(version: int, tx_set: Wire) -> Iterator[tuple[Union, bytes]]:
                     yield from cluster
 
 
+_Envelopes = dict[bytes, tuple[Union, bytes]]
+
+
+def _by_hash(version: int, ledger: Wire, network_id: bytes) -> _Envelopes:
+    return {_envelope_hash(spanned[0], network_id): spanned for spanned in _envelopes(version, ledger["txSet"])}
+
+
+def _envelope_of(place: str, tx_hash: bytes, envelopes: _Envelopes) -> tuple[Union, bytes]:
+    if tx_hash not in envelopes:
+        raise LedgerContentError(f"{place}: no envelope in the set has this hash")
+    return envelopes[tx_hash]
+
+
 def _envelope_hash(envelope: Union, network_id: bytes) -> bytes:
     """SHA-256 of the signed payload; a V0 transaction in its V1 form, whose source starts with the key type 0."""
     kind, value = envelope
@@ -152,13 +174,11 @@ def _meta(meta: Union, place: str) -> _Meta:
     return _Meta(before, after, operations, shared, value.get("events", []), soroban.get("returnValue"))
 
 
-def _transaction(context: _Context, processed: Wire, envelopes: dict[bytes, tuple[Union, bytes]]) -> rows.Transaction:
+def _transaction(context: _Context, processed: Wire, envelopes: _Envelopes) -> rows.Transaction:
     pair, meta_value = processed["result"], processed["txApplyProcessing"]
     tx_hash: bytes = pair["transactionHash"]
     place = f"transaction {context.position} ({tx_hash.hex()})"
-    if tx_hash not in envelopes:
-        raise LedgerContentError(f"{place}: no envelope in the set has this hash")
-    (envelope_type, envelope), envelope_xdr = envelopes[tx_hash]
+    (envelope_type, envelope), _ = _envelope_of(place, tx_hash, envelopes)
     meta = _meta(meta_value, place)
     fee_changes = processed["feeProcessing"]
     if context.protocol < 10 and meta_value[0] < 2 and fee_changes:
@@ -191,9 +211,18 @@ def _transaction(context: _Context, processed: Wire, envelopes: dict[bytes, tupl
         meta_version=meta_value[0],
         operations=_operations(context, inner["operations"], body or [], meta, hide_changes, place),
         fee_changes=changes(fee_changes, f"{place}, fee changes"),
-        changes_before=changes(meta.before, f"{place}, changes before"),
         changes_after=changes(meta.after, f"{place}, changes after"),
         post_fee_changes=changes(processed.get("postTxApplyFeeProcessing", []), f"{place}, changes after all transactions"),
+    )
+
+
+def _details(position: int, processed: Wire, envelopes: _Envelopes) -> rows.TransactionDetails:
+    tx_hash: bytes = processed["result"]["transactionHash"]
+    place = f"transaction {position} ({tx_hash.hex()})"
+    _, envelope_xdr = _envelope_of(place, tx_hash, envelopes)
+    meta = _meta(processed["txApplyProcessing"], place)
+    return rows.TransactionDetails(
+        changes_before=changes(meta.before, f"{place}, changes before"),
         events=tuple(rows.TransactionEvent(event["stage"], contract_event(event["event"])) for event in meta.events),
         soroban_return_value=None if meta.return_value is None else scval(meta.return_value),
         envelope_xdr=envelope_xdr,

@@ -543,10 +543,16 @@ class Transaction(NamedTuple):
     meta_version: int
     operations: tuple[Operation, ...]
     fee_changes: tuple[Change, ...]
-    changes_before: tuple[Change, ...]
     changes_after: tuple[Change, ...]
     post_fee_changes: tuple[Change, ...]  # LedgerCloseMeta V2 only
-    events: tuple[TransactionEvent, ...]  # V4 only
+
+
+class TransactionDetails(NamedTuple):
+    """What the ledger holds of a transaction beyond its `Transaction`. No processor reads it and it is a fifth of all rows, so it
+    is made on demand only (`lumenstream.xdr.decode_details`)."""
+
+    changes_before: tuple[Change, ...]  # sequence number and one-time signers
+    events: tuple[TransactionEvent, ...]  # V4 only: the fee and its refund
     soroban_return_value: ScVal | None
     envelope_xdr: bytes
 

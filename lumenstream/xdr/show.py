@@ -6,7 +6,7 @@ The field annotations of `rows` say what each bytes field is, so that a new fiel
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 from lumenstream.xdr import _names, rows
@@ -18,9 +18,15 @@ _SHOWN_BYTES: Final = 256  # longer opaque data is shown by its length
 _XDR_FIELDS: Final = frozenset({"xdr", "envelope_xdr"})
 
 
-def ledger_to_json(ledger: rows.Ledger, *, include_xdr: bool = False) -> dict[str, Json]:
-    """What `json.dumps` takes. `include_xdr` adds the raw XDR of envelopes, metas and operations in base64."""
-    return _fields(ledger, include_xdr)
+def ledger_to_json(
+    ledger: rows.Ledger, details: Sequence[rows.TransactionDetails], *, include_xdr: bool = False
+) -> dict[str, Json]:
+    """What `json.dumps` takes; each transaction with its details. `include_xdr` adds the raw XDR of envelopes and operations in
+    base64."""
+    shown = _fields(ledger, include_xdr)
+    for transaction, more in zip(shown["transactions"], details, strict=True):
+        transaction.update(_fields(more, include_xdr))
+    return shown
 
 
 def address_text(address: bytes) -> str:

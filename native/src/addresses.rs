@@ -1,6 +1,6 @@
 //! Addresses (StrKey version byte, then the payload), assets, text that repeats, and balance ids.
 
-use crate::python::{Built, bytes, int, pack, string, text};
+use crate::python::{Built, bytes, pack, string, text};
 use crate::rows::{Builder, Row};
 use crate::xdr::{
     Asset, AssetCode, ChangeTrustAsset, ClaimableBalanceID, LiquidityPoolConstantProductParameters,
@@ -121,14 +121,14 @@ impl<'py, 'a> Builder<'py, 'a> {
     fn native(&self) -> Built<'py> {
         static NO_ISSUER: [u8; 32] = [0; 32];
         self.assets.get((b"", &NO_ISSUER), || {
-            self.row(Row::Asset, [int(self.py, NATIVE)?, string(self.py, "native")?, self.none.clone()])
+            self.row(Row::Asset, [self.int(NATIVE)?, string(self.py, "native")?, self.none.clone()])
         })
     }
 
     fn credit(&self, kind: i32, code: &'a [u8], issuer: &PublicKey<'a>) -> Built<'py> {
         let PublicKey::PublicKeyTypeEd25519(key) = issuer;
         self.assets.get((code, key), || {
-            self.row(Row::Asset, [int(self.py, kind)?, string(self.py, &code_text(code))?, self.account(issuer)?])
+            self.row(Row::Asset, [self.int(kind)?, string(self.py, &code_text(code))?, self.account(issuer)?])
         })
     }
 
@@ -146,7 +146,7 @@ impl<'py, 'a> Builder<'py, 'a> {
             TrustLineAsset::CreditAlphanum4(a) => self.credit(ALPHANUM4, a.asset_code, &a.issuer),
             TrustLineAsset::CreditAlphanum12(a) => self.credit(ALPHANUM12, a.asset_code, &a.issuer),
             TrustLineAsset::PoolShare(id) => {
-                self.row(Row::Asset, [int(self.py, POOL_SHARE)?, string(self.py, &hex(*id))?, self.none.clone()])
+                self.row(Row::Asset, [self.int(POOL_SHARE)?, string(self.py, &hex(*id))?, self.none.clone()])
             }
         }
     }
@@ -164,7 +164,7 @@ impl<'py, 'a> Builder<'py, 'a> {
 
     pub fn pool_parameters(&self, p: &LiquidityPoolConstantProductParameters<'a>) -> Built<'py> {
         let (a, b) = (self.asset(&p.asset_a)?, self.asset(&p.asset_b)?);
-        self.row(Row::LiquidityPoolParameters, [int(self.py, POOL_SHARE)?, a, b, int(self.py, p.fee)?])
+        self.row(Row::LiquidityPoolParameters, [self.int(POOL_SHARE)?, a, b, self.int(p.fee)?])
     }
 
     /// (code, type) of the asset an allow_trust names without its issuer.
@@ -173,11 +173,11 @@ impl<'py, 'a> Builder<'py, 'a> {
             AssetCode::CreditAlphanum4(code) => (ALPHANUM4, *code),
             AssetCode::CreditAlphanum12(code) => (ALPHANUM12, *code),
         };
-        Ok([string(self.py, &code_text(padded))?, int(self.py, kind)?])
+        Ok([string(self.py, &code_text(padded))?, self.int(kind)?])
     }
 
     pub fn price(&self, price: &Price) -> Built<'py> {
-        self.row(Row::Price, [int(self.py, price.n)?, int(self.py, price.d)?])
+        self.row(Row::Price, [self.int(price.n)?, self.int(price.d)?])
     }
 
     /// A pair as a plain tuple.

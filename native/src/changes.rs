@@ -1,7 +1,7 @@
 //! From raw ledger entry changes to (before, after) pairs, in the order processors see them.
 
 use crate::cursor::Spanned;
-use crate::python::{Built, Raised, int, tuple};
+use crate::python::{Built, Raised, tuple};
 use crate::rows::{Builder, Row};
 use crate::xdr::{ClaimableBalanceID, LedgerEntry, LedgerEntryChange, LedgerEntryData, LedgerKey, PublicKey};
 use std::cmp::Ordering;
@@ -167,8 +167,8 @@ impl<'py, 'a> Builder<'py, 'a> {
 
     fn change(&self, pair: &Pair<'_, 'a>) -> Result<crate::python::Object<'py>, Raised> {
         let items = [
-            int(self.py, pair.kind)?,
-            int(self.py, pair.entry_type())?,
+            self.int(pair.kind)?,
+            self.int(pair.entry_type())?,
             self.optional(pair.pre, |entry| self.entry(entry))?,
             self.optional(pair.post, |entry| self.entry(entry))?,
             self.optional(pair.key, |key| self.ledger_key(key))?,

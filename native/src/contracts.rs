@@ -1,7 +1,7 @@
 //! Host functions and their authorization.
 
 use crate::cursor::Spanned;
-use crate::python::{Built, Object, bytes, int, tuple};
+use crate::python::{Built, Object, bytes, tuple};
 use crate::rows::{Builder, Row};
 use crate::xdr::{
     ContractExecutable, ContractIDPreimage, HostFunction, InvokeContractArgs, InvokeHostFunctionOp, SCVal,
@@ -24,7 +24,7 @@ impl<'py, 'a> Builder<'py, 'a> {
             }
         };
         let auth = tuple(self.py, &op.auth, |entry| self.auth_entry(entry))?;
-        self.row(Row::InvokeHostFunction, [int(self.py, op.host_function.discriminant())?, function, auth])
+        self.row(Row::InvokeHostFunction, [self.int(op.host_function.discriminant())?, function, auth])
     }
 
     fn invoke_contract(&self, call: &InvokeContractArgs<'a>) -> Built<'py> {
@@ -56,7 +56,7 @@ impl<'py, 'a> Builder<'py, 'a> {
             .chain_update(preimage.xdr)
             .finalize()
             .into();
-        let kind = int(self.py, preimage.discriminant())?;
+        let kind = self.int(preimage.discriminant())?;
         self.row(Row::ContractIdPreimage, [kind, address, salt, asset, self.computed_contract(&contract_id)?])
     }
 
@@ -70,7 +70,7 @@ impl<'py, 'a> Builder<'py, 'a> {
         };
         let address = self.optional(address, |address| self.sc_address(address))?;
         let invocation = self.auth_invocation(&entry.root_invocation)?;
-        self.row(Row::AuthEntry, [int(self.py, entry.credentials.discriminant())?, address, invocation])
+        self.row(Row::AuthEntry, [self.int(entry.credentials.discriminant())?, address, invocation])
     }
 
     fn auth_invocation(&self, invocation: &SorobanAuthorizedInvocation<'a>) -> Built<'py> {
@@ -84,6 +84,6 @@ impl<'py, 'a> Builder<'py, 'a> {
             }
         };
         let inner = tuple(self.py, &invocation.sub_invocations, |inner| self.auth_invocation(inner))?;
-        self.row(Row::AuthInvocation, [int(self.py, invocation.function.discriminant())?, function, inner])
+        self.row(Row::AuthInvocation, [self.int(invocation.function.discriminant())?, function, inner])
     }
 }

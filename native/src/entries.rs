@@ -1,7 +1,7 @@
 //! Ledger entries and ledger keys.
 
 use crate::cursor::Spanned;
-use crate::python::{Built, Object, Raised, bytes, int, pack, text, tuple, unsigned};
+use crate::python::{Built, Object, Raised, bytes, pack, text, tuple, unsigned};
 use crate::rows::{Builder, Row};
 use crate::xdr::{
     AccountEntry, AccountEntryExt, AccountEntryExtensionV1Ext, AccountEntryExtensionV2Ext, ClaimPredicate,
@@ -22,8 +22,8 @@ impl<'py, 'a> Builder<'py, 'a> {
             LedgerEntryExt::V1(extension) => extension.sponsoring_id.as_ref(),
         };
         let items = [
-            int(self.py, entry.data.discriminant())?,
-            int(self.py, entry.last_modified_ledger_seq)?,
+            self.int(entry.data.discriminant())?,
+            self.int(entry.last_modified_ledger_seq)?,
             self.optional(sponsor, |account| self.account(account))?,
             self.entry_data(&entry.data)?,
         ];
@@ -44,17 +44,17 @@ impl<'py, 'a> Builder<'py, 'a> {
             LedgerEntryData::LiquidityPool(pool) => self.liquidity_pool_entry(pool),
             LedgerEntryData::ContractData(data) => {
                 let contract = self.sc_address(&data.contract)?;
-                let items = [contract, self.scval(&data.key)?, int(py, data.durability)?, self.scval(&data.val)?];
+                let items = [contract, self.scval(&data.key)?, self.int(data.durability)?, self.scval(&data.val)?];
                 self.row(Row::ContractDataEntry, items)
             }
             LedgerEntryData::ContractCode(code) => {
                 self.row(Row::ContractCodeEntry, [self.hash(code.hash)?, bytes(py, code.code)?])
             }
             LedgerEntryData::ConfigSetting(setting) => {
-                self.row(Row::ConfigSettingEntry, [int(py, setting.discriminant())?, bytes(py, setting.xdr)?])
+                self.row(Row::ConfigSettingEntry, [self.int(setting.discriminant())?, bytes(py, setting.xdr)?])
             }
             LedgerEntryData::Ttl(ttl) => {
-                self.row(Row::TtlEntry, [self.hash(ttl.key_hash)?, int(py, ttl.live_until_ledger_seq)?])
+                self.row(Row::TtlEntry, [self.hash(ttl.key_hash)?, self.int(ttl.live_until_ledger_seq)?])
             }
         }
     }
@@ -77,21 +77,21 @@ impl<'py, 'a> Builder<'py, 'a> {
         }
         let items = [
             self.account(&account.account_id)?,
-            int(py, account.balance)?,
-            int(py, account.seq_num)?,
-            int(py, account.num_sub_entries)?,
+            self.int(account.balance)?,
+            self.int(account.seq_num)?,
+            self.int(account.num_sub_entries)?,
             self.optional(account.inflation_dest.as_ref(), |destination| self.account(destination))?,
-            int(py, account.flags)?,
+            self.int(account.flags)?,
             self.symbol(account.home_domain)?,
             bytes(py, account.thresholds)?,
             self.signers(&account.signers, sponsors)?,
-            int(py, buying)?,
-            int(py, selling)?,
-            int(py, sponsored)?,
-            int(py, sponsoring)?,
-            int(py, seq_ledger)?,
+            self.int(buying)?,
+            self.int(selling)?,
+            self.int(sponsored)?,
+            self.int(sponsoring)?,
+            self.int(seq_ledger)?,
             unsigned(py, seq_time)?,
-            int(py, extension)?,
+            self.int(extension)?,
         ];
         self.row(Row::AccountEntry, items)
     }
@@ -107,11 +107,10 @@ impl<'py, 'a> Builder<'py, 'a> {
 
     pub fn signer(&self, signer: &Signer<'a>, sponsor: Option<&PublicKey<'a>>) -> Built<'py> {
         let sponsor = self.optional(sponsor, |account| self.account(account))?;
-        self.row(Row::Signer, [self.signer_key(&signer.key)?, int(self.py, signer.weight)?, sponsor])
+        self.row(Row::Signer, [self.signer_key(&signer.key)?, self.int(signer.weight)?, sponsor])
     }
 
     fn trustline_entry(&self, line: &TrustLineEntry<'a>) -> Built<'py> {
-        let py = self.py;
         let (mut extension, mut buying, mut selling, mut pool_uses) = (0, 0, 0, 0);
         if let TrustLineEntryExt::V1(v1) = &line.ext {
             (extension, buying, selling) = (1, v1.liabilities.buying, v1.liabilities.selling);
@@ -122,13 +121,13 @@ impl<'py, 'a> Builder<'py, 'a> {
         let items = [
             self.account(&line.account_id)?,
             self.trustline_asset(&line.asset)?,
-            int(py, line.balance)?,
-            int(py, line.limit)?,
-            int(py, line.flags)?,
-            int(py, buying)?,
-            int(py, selling)?,
-            int(py, pool_uses)?,
-            int(py, extension)?,
+            self.int(line.balance)?,
+            self.int(line.limit)?,
+            self.int(line.flags)?,
+            self.int(buying)?,
+            self.int(selling)?,
+            self.int(pool_uses)?,
+            self.int(extension)?,
         ];
         self.row(Row::TrustLineEntry, items)
     }
@@ -136,12 +135,12 @@ impl<'py, 'a> Builder<'py, 'a> {
     pub fn offer(&self, offer: &OfferEntry<'a>) -> Built<'py> {
         let items = [
             self.account(&offer.seller_id)?,
-            int(self.py, offer.offer_id)?,
+            self.int(offer.offer_id)?,
             self.asset(&offer.selling)?,
             self.asset(&offer.buying)?,
-            int(self.py, offer.amount)?,
+            self.int(offer.amount)?,
             self.price(&offer.price)?,
-            int(self.py, offer.flags)?,
+            self.int(offer.flags)?,
         ];
         self.row(Row::OfferEntry, items)
     }
@@ -155,8 +154,8 @@ impl<'py, 'a> Builder<'py, 'a> {
             self.balance_id(&balance.balance_id)?,
             self.claimants(&balance.claimants)?,
             self.asset(&balance.asset)?,
-            int(self.py, balance.amount)?,
-            int(self.py, flags)?,
+            self.int(balance.amount)?,
+            self.int(flags)?,
         ];
         self.row(Row::ClaimableBalanceEntry, items)
     }
@@ -176,10 +175,10 @@ impl<'py, 'a> Builder<'py, 'a> {
             }
             ClaimPredicate::Not(inner) => self.optional(inner.as_ref(), |inner| self.predicate(inner))?,
             ClaimPredicate::BeforeAbsoluteTime(seconds) | ClaimPredicate::BeforeRelativeTime(seconds) => {
-                int(self.py, *seconds)?
+                self.int(*seconds)?
             }
         };
-        self.pair(int(self.py, predicate.discriminant())?, content)
+        self.pair(self.int(predicate.discriminant())?, content)
     }
 
     fn liquidity_pool_entry(&self, pool: &LiquidityPoolEntry<'a>) -> Built<'py> {
@@ -187,17 +186,17 @@ impl<'py, 'a> Builder<'py, 'a> {
         let items = [
             self.hash(pool.liquidity_pool_id)?,
             self.pool_parameters(&body.params)?,
-            int(self.py, body.reserve_a)?,
-            int(self.py, body.reserve_b)?,
-            int(self.py, body.total_pool_shares)?,
-            int(self.py, body.pool_shares_trust_line_count)?,
+            self.int(body.reserve_a)?,
+            self.int(body.reserve_b)?,
+            self.int(body.total_pool_shares)?,
+            self.int(body.pool_shares_trust_line_count)?,
         ];
         self.row(Row::LiquidityPoolEntry, items)
     }
 
     pub fn ledger_key(&self, key: &LedgerKey<'a>) -> Built<'py> {
         let fields = self.ledger_key_fields(key)?;
-        self.row(Row::LedgerKey, [int(self.py, key.discriminant())?, fields])
+        self.row(Row::LedgerKey, [self.int(key.discriminant())?, fields])
     }
 
     fn ledger_key_fields(&self, key: &LedgerKey<'a>) -> Built<'py> {
@@ -206,15 +205,15 @@ impl<'py, 'a> Builder<'py, 'a> {
         match key {
             LedgerKey::Account(key) => one(self.account(&key.account_id)?),
             LedgerKey::Trustline(key) => self.pair(self.account(&key.account_id)?, self.trustline_asset(&key.asset)?),
-            LedgerKey::Offer(key) => self.pair(self.account(&key.seller_id)?, int(py, key.offer_id)?),
+            LedgerKey::Offer(key) => self.pair(self.account(&key.seller_id)?, self.int(key.offer_id)?),
             LedgerKey::Data(key) => self.pair(self.account(&key.account_id)?, text(py, key.data_name)?),
             LedgerKey::ClaimableBalance(key) => one(self.balance_id(&key.balance_id)?),
             LedgerKey::LiquidityPool(key) => one(self.hash(key.liquidity_pool_id)?),
             LedgerKey::ContractData(key) => {
-                pack(py, [self.sc_address(&key.contract)?, self.scval(&key.key)?, int(py, key.durability)?])
+                pack(py, [self.sc_address(&key.contract)?, self.scval(&key.key)?, self.int(key.durability)?])
             }
             LedgerKey::ContractCode(key) => one(self.hash(key.hash)?),
-            LedgerKey::ConfigSetting(key) => one(int(py, key.config_setting_id)?),
+            LedgerKey::ConfigSetting(key) => one(self.int(key.config_setting_id)?),
             LedgerKey::Ttl(key) => one(self.hash(key.key_hash)?),
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::changes::Scope;
 use crate::cursor::{Cursor, Read};
-use crate::python::{Built, bytes, int, tuple, unsigned};
+use crate::python::{Built, bytes, tuple, unsigned};
 use crate::rows::{Builder, Row, WordHasher};
 use crate::transactions::{Envelope, Processed, envelope_hash};
 use crate::xdr::{
@@ -133,24 +133,13 @@ impl<'py, 'a> Builder<'py, 'a> {
     pub fn ledger(&self, ledger: &LedgerCloseMeta<'a>) -> Built<'py> {
         let parts = Parts::of(ledger);
         let protocol = parts.header.header.ledger_version;
-        let mut by_hash: HashMap<[u8; 32], &Envelope<'a>, BuildHasherDefault<WordHasher>> = HashMap::default();
-        for envelope in &parts.envelopes {
-            by_hash.insert(envelope_hash(envelope, self.network_id), envelope);
-        }
-        let mut position = 0;
-        let transactions = tuple(self.py, &parts.processed, |processed| {
-            position += 1;
-            let hash = processed.result.transaction_hash;
-            let envelope = by_hash.get(hash).ok_or_else(|| {
-                let hash = crate::addresses::hex(hash);
-                self.content_error(format!("transaction {position} ({hash}): no envelope in the set has this hash"))
-            })?;
+        let transactions = self.matched(&parts, |position, envelope, processed| {
             self.transaction(position, protocol, envelope, processed)
         })?;
         let upgrades = tuple(self.py, parts.upgrades, |upgrade| self.upgrade(upgrade))?;
         let evicted = tuple(self.py, parts.evicted_keys, |key| self.ledger_key(key))?;
         let items = [
-            int(self.py, ledger.discriminant())?,
+            self.int(ledger.discriminant())?,
             self.header(parts.header)?,
             transactions,
             upgrades,
@@ -160,19 +149,48 @@ impl<'py, 'a> Builder<'py, 'a> {
         self.row(Row::Ledger, items)
     }
 
+    /// The details of every transaction, in the order of the ledger.
+    pub fn details(&self, ledger: &LedgerCloseMeta<'a>) -> Built<'py> {
+        self.matched(&Parts::of(ledger), |position, envelope, processed| {
+            self.transaction_details(position, envelope, processed)
+        })
+    }
+
+    /// A tuple of what `make` gives for each transaction: its position from 1, its envelope, and what became of it.
+    fn matched(
+        &self,
+        parts: &Parts<'_, 'a>,
+        make: impl Fn(usize, &Envelope<'a>, &Processed<'_, 'a>) -> Built<'py>,
+    ) -> Built<'py> {
+        let mut by_hash: HashMap<[u8; 32], &Envelope<'a>, BuildHasherDefault<WordHasher>> = HashMap::default();
+        for envelope in &parts.envelopes {
+            by_hash.insert(envelope_hash(envelope, self.network_id), envelope);
+        }
+        let mut position = 0;
+        tuple(self.py, &parts.processed, |processed| {
+            position += 1;
+            let hash = processed.result.transaction_hash;
+            let envelope = by_hash.get(hash).ok_or_else(|| {
+                let hash = crate::addresses::hex(hash);
+                self.content_error(format!("transaction {position} ({hash}): no envelope in the set has this hash"))
+            })?;
+            make(position, envelope, processed)
+        })
+    }
+
     pub fn header(&self, entry: &LedgerHeaderHistoryEntry<'a>) -> Built<'py> {
         let (py, header) = (self.py, &entry.header);
         let items = [
-            int(py, header.ledger_seq)?,
+            self.int(header.ledger_seq)?,
             self.hash(entry.hash)?,
             self.hash(header.previous_ledger_hash)?,
             unsigned(py, header.scp_value.close_time)?,
-            int(py, header.ledger_version)?,
-            int(py, header.base_fee)?,
-            int(py, header.base_reserve)?,
-            int(py, header.total_coins)?,
-            int(py, header.fee_pool)?,
-            int(py, header.max_tx_set_size)?,
+            self.int(header.ledger_version)?,
+            self.int(header.base_fee)?,
+            self.int(header.base_reserve)?,
+            self.int(header.total_coins)?,
+            self.int(header.fee_pool)?,
+            self.int(header.max_tx_set_size)?,
             self.hash(header.tx_set_result_hash)?,
             self.hash(header.bucket_list_hash)?,
         ];
@@ -182,6 +200,6 @@ impl<'py, 'a> Builder<'py, 'a> {
     fn upgrade(&self, upgrade: &UpgradeEntryMeta<'a>) -> Built<'py> {
         let kind = upgrade.upgrade.discriminant();
         let changes = self.changes(&upgrade.changes, Scope::Other, || format!("upgrade of type {kind}"))?;
-        self.row(Row::Upgrade, [int(self.py, kind)?, bytes(self.py, upgrade.upgrade.xdr)?, changes])
+        self.row(Row::Upgrade, [self.int(kind)?, bytes(self.py, upgrade.upgrade.xdr)?, changes])
     }
 }

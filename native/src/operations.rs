@@ -1,6 +1,6 @@
 //! Operation bodies.
 
-use crate::python::{Built, bytes, int, text, tuple};
+use crate::python::{Built, bytes, text, tuple};
 use crate::rows::{Builder, Row};
 use crate::xdr::{LedgerKey, OperationBody, RevokeSponsorshipOp, SetOptionsOp};
 
@@ -9,19 +9,19 @@ impl<'py, 'a> Builder<'py, 'a> {
         let py = self.py;
         match body {
             OperationBody::CreateAccount(op) => {
-                self.row(Row::CreateAccount, [self.account(&op.destination)?, int(py, op.starting_balance)?])
+                self.row(Row::CreateAccount, [self.account(&op.destination)?, self.int(op.starting_balance)?])
             }
             OperationBody::Payment(op) => {
-                self.row(Row::Payment, [self.muxed(&op.destination)?, self.asset(&op.asset)?, int(py, op.amount)?])
+                self.row(Row::Payment, [self.muxed(&op.destination)?, self.asset(&op.asset)?, self.int(op.amount)?])
             }
             OperationBody::PathPaymentStrictReceive(op) => self.row(
                 Row::PathPaymentStrictReceive,
                 [
                     self.asset(&op.send_asset)?,
-                    int(py, op.send_max)?,
+                    self.int(op.send_max)?,
                     self.muxed(&op.destination)?,
                     self.asset(&op.dest_asset)?,
-                    int(py, op.dest_amount)?,
+                    self.int(op.dest_amount)?,
                     tuple(py, &op.path, |asset| self.asset(asset))?,
                 ],
             ),
@@ -29,10 +29,10 @@ impl<'py, 'a> Builder<'py, 'a> {
                 Row::PathPaymentStrictSend,
                 [
                     self.asset(&op.send_asset)?,
-                    int(py, op.send_amount)?,
+                    self.int(op.send_amount)?,
                     self.muxed(&op.destination)?,
                     self.asset(&op.dest_asset)?,
-                    int(py, op.dest_min)?,
+                    self.int(op.dest_min)?,
                     tuple(py, &op.path, |asset| self.asset(asset))?,
                 ],
             ),
@@ -41,9 +41,9 @@ impl<'py, 'a> Builder<'py, 'a> {
                 [
                     self.asset(&op.selling)?,
                     self.asset(&op.buying)?,
-                    int(py, op.amount)?,
+                    self.int(op.amount)?,
                     self.price(&op.price)?,
-                    int(py, op.offer_id)?,
+                    self.int(op.offer_id)?,
                 ],
             ),
             OperationBody::ManageBuyOffer(op) => self.row(
@@ -51,23 +51,23 @@ impl<'py, 'a> Builder<'py, 'a> {
                 [
                     self.asset(&op.selling)?,
                     self.asset(&op.buying)?,
-                    int(py, op.buy_amount)?,
+                    self.int(op.buy_amount)?,
                     self.price(&op.price)?,
-                    int(py, op.offer_id)?,
+                    self.int(op.offer_id)?,
                 ],
             ),
             OperationBody::CreatePassiveSellOffer(op) => {
                 let (selling, buying) = (self.asset(&op.selling)?, self.asset(&op.buying)?);
-                self.row(Row::CreatePassiveSellOffer, [selling, buying, int(py, op.amount)?, self.price(&op.price)?])
+                self.row(Row::CreatePassiveSellOffer, [selling, buying, self.int(op.amount)?, self.price(&op.price)?])
             }
             OperationBody::SetOptions(op) => self.set_options(op),
             OperationBody::ChangeTrust(op) => {
-                self.row(Row::ChangeTrust, [self.change_trust_asset(&op.line)?, int(py, op.limit)?])
+                self.row(Row::ChangeTrust, [self.change_trust_asset(&op.line)?, self.int(op.limit)?])
             }
             OperationBody::AllowTrust(op) => {
                 let trustor = self.account(&op.trustor)?;
                 let [code, kind] = self.asset_code(&op.asset)?;
-                self.row(Row::AllowTrust, [trustor, code, kind, int(py, op.authorize)?])
+                self.row(Row::AllowTrust, [trustor, code, kind, self.int(op.authorize)?])
             }
             OperationBody::AccountMerge(destination) => self.row(Row::AccountMerge, [self.muxed(destination)?]),
             OperationBody::Inflation => self.row(Row::Inflation, []),
@@ -75,10 +75,10 @@ impl<'py, 'a> Builder<'py, 'a> {
                 let value = self.optional(op.data_value, |value| bytes(py, value))?;
                 self.row(Row::ManageData, [text(py, op.data_name)?, value])
             }
-            OperationBody::BumpSequence(op) => self.row(Row::BumpSequence, [int(py, op.bump_to)?]),
+            OperationBody::BumpSequence(op) => self.row(Row::BumpSequence, [self.int(op.bump_to)?]),
             OperationBody::CreateClaimableBalance(op) => {
                 let claimants = self.claimants(&op.claimants)?;
-                self.row(Row::CreateClaimableBalance, [self.asset(&op.asset)?, int(py, op.amount)?, claimants])
+                self.row(Row::CreateClaimableBalance, [self.asset(&op.asset)?, self.int(op.amount)?, claimants])
             }
             OperationBody::ClaimClaimableBalance(op) => {
                 self.row(Row::ClaimClaimableBalance, [self.balance_id(&op.balance_id)?])
@@ -89,21 +89,21 @@ impl<'py, 'a> Builder<'py, 'a> {
             OperationBody::EndSponsoringFutureReserves => self.row(Row::EndSponsoringFutureReserves, []),
             OperationBody::RevokeSponsorship(op) => self.revoke_sponsorship(op),
             OperationBody::Clawback(op) => {
-                self.row(Row::Clawback, [self.asset(&op.asset)?, self.muxed(&op.from)?, int(py, op.amount)?])
+                self.row(Row::Clawback, [self.asset(&op.asset)?, self.muxed(&op.from)?, self.int(op.amount)?])
             }
             OperationBody::ClawbackClaimableBalance(op) => {
                 self.row(Row::ClawbackClaimableBalance, [self.balance_id(&op.balance_id)?])
             }
             OperationBody::SetTrustLineFlags(op) => {
                 let (trustor, asset) = (self.account(&op.trustor)?, self.asset(&op.asset)?);
-                self.row(Row::SetTrustLineFlags, [trustor, asset, int(py, op.clear_flags)?, int(py, op.set_flags)?])
+                self.row(Row::SetTrustLineFlags, [trustor, asset, self.int(op.clear_flags)?, self.int(op.set_flags)?])
             }
             OperationBody::LiquidityPoolDeposit(op) => self.row(
                 Row::LiquidityPoolDeposit,
                 [
                     self.hash(op.liquidity_pool_id)?,
-                    int(py, op.max_amount_a)?,
-                    int(py, op.max_amount_b)?,
+                    self.int(op.max_amount_a)?,
+                    self.int(op.max_amount_b)?,
                     self.price(&op.min_price)?,
                     self.price(&op.max_price)?,
                 ],
@@ -112,19 +112,19 @@ impl<'py, 'a> Builder<'py, 'a> {
                 Row::LiquidityPoolWithdraw,
                 [
                     self.hash(op.liquidity_pool_id)?,
-                    int(py, op.amount)?,
-                    int(py, op.min_amount_a)?,
-                    int(py, op.min_amount_b)?,
+                    self.int(op.amount)?,
+                    self.int(op.min_amount_a)?,
+                    self.int(op.min_amount_b)?,
                 ],
             ),
             OperationBody::InvokeHostFunction(op) => self.invoke_host_function(op),
-            OperationBody::ExtendFootprintTtl(op) => self.row(Row::ExtendFootprintTtl, [int(py, op.extend_to)?]),
+            OperationBody::ExtendFootprintTtl(op) => self.row(Row::ExtendFootprintTtl, [self.int(op.extend_to)?]),
             OperationBody::RestoreFootprint(_) => self.row(Row::RestoreFootprint, []),
         }
     }
 
     fn set_options(&self, op: &SetOptionsOp<'a>) -> Built<'py> {
-        let number = |value: Option<u32>| self.optional(value, |value| int(self.py, value));
+        let number = |value: Option<u32>| self.optional(value, |value| self.int(value));
         let items = [
             self.optional(op.inflation_dest.as_ref(), |account| self.account(account))?,
             number(op.clear_flags)?,

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use std::os::raw::{c_char, c_int};
 
 /// Python's error indicator is set.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Raised;
 
 pub type Object<'py> = Bound<'py, PyAny>;

@@ -1,6 +1,6 @@
 //! Operation results.
 
-use crate::python::{Built, Object, Raised, int, tuple};
+use crate::python::{Built, Object, Raised, tuple};
 use crate::rows::{Builder, Row};
 use crate::xdr::{
     AccountMergeResult, Asset, ClaimAtom, CreateClaimableBalanceResult, InflationResult, InvokeHostFunctionResult,
@@ -11,11 +11,11 @@ use crate::xdr::{
 
 impl<'py, 'a> Builder<'py, 'a> {
     pub fn operation_result(&self, result: &OperationResult<'a>) -> Built<'py> {
-        let code = int(self.py, result.discriminant())?;
+        let code = self.int(result.discriminant())?;
         let (kind, inner_code, value) = match result {
             OperationResult::Inner(inner) => {
                 let (inner_code, value) = self.inner_result(inner)?;
-                (int(self.py, inner.discriminant())?, int(self.py, inner_code)?, value)
+                (self.int(inner.discriminant())?, self.int(inner_code)?, value)
             }
             _ => (self.none.clone(), self.none.clone(), self.none.clone()),
         };
@@ -63,7 +63,7 @@ impl<'py, 'a> Builder<'py, 'a> {
             Tr::AllowTrust(result) => result.discriminant(),
             Tr::AccountMerge(result) => {
                 if let AccountMergeResult::Success(balance) = result {
-                    value = int(py, *balance)?;
+                    value = self.int(*balance)?;
                 }
                 result.discriminant()
             }
@@ -71,7 +71,7 @@ impl<'py, 'a> Builder<'py, 'a> {
                 if let InflationResult::Success(payouts) = result {
                     value = tuple(py, payouts, |payout| {
                         let destination = self.account(&payout.destination)?;
-                        self.row(Row::InflationPayout, [destination, int(py, payout.amount)?])
+                        self.row(Row::InflationPayout, [destination, self.int(payout.amount)?])
                     })?;
                 }
                 result.discriminant()
@@ -110,7 +110,7 @@ impl<'py, 'a> Builder<'py, 'a> {
             self.claim_atoms(offers)?,
             self.account(&last.destination)?,
             self.asset(&last.asset)?,
-            int(self.py, last.amount)?,
+            self.int(last.amount)?,
         ];
         self.row(Row::PathPaymentResult, items)
     }
@@ -122,35 +122,35 @@ impl<'py, 'a> Builder<'py, 'a> {
             }
             ManageOfferSuccessResultOffer::Deleted => self.none.clone(),
         };
-        let effect = int(self.py, success.offer.discriminant())?;
+        let effect = self.int(success.offer.discriminant())?;
         self.row(Row::OfferResult, [self.claim_atoms(&success.offers_claimed)?, effect, offer])
     }
 
     fn claim_atoms(&self, atoms: &[ClaimAtom<'a>]) -> Built<'py> {
         tuple(self.py, atoms, |atom| {
-            let kind = int(self.py, atom.discriminant())?;
+            let kind = self.int(atom.discriminant())?;
             match atom {
                 ClaimAtom::V0(a) => {
                     let seller = self.account_key(a.seller_ed25519)?;
                     let trade = self.trade(&a.asset_sold, a.amount_sold, &a.asset_bought, a.amount_bought)?;
-                    self.claim_atom([kind, seller, self.none.clone(), int(self.py, a.offer_id)?], trade)
+                    self.claim_atom([kind, seller, self.none.clone(), self.int(a.offer_id)?], trade)
                 }
                 ClaimAtom::OrderBook(a) => {
                     let seller = self.account(&a.seller_id)?;
                     let trade = self.trade(&a.asset_sold, a.amount_sold, &a.asset_bought, a.amount_bought)?;
-                    self.claim_atom([kind, seller, self.none.clone(), int(self.py, a.offer_id)?], trade)
+                    self.claim_atom([kind, seller, self.none.clone(), self.int(a.offer_id)?], trade)
                 }
                 ClaimAtom::LiquidityPool(a) => {
                     let pool = self.hash(a.liquidity_pool_id)?;
                     let trade = self.trade(&a.asset_sold, a.amount_sold, &a.asset_bought, a.amount_bought)?;
-                    self.claim_atom([kind, self.none.clone(), pool, int(self.py, 0)?], trade)
+                    self.claim_atom([kind, self.none.clone(), pool, self.int(0)?], trade)
                 }
             }
         })
     }
 
     fn trade(&self, sold: &Asset<'a>, sent: i64, bought: &Asset<'a>, got: i64) -> Result<[Object<'py>; 4], Raised> {
-        Ok([self.asset(sold)?, int(self.py, sent)?, self.asset(bought)?, int(self.py, got)?])
+        Ok([self.asset(sold)?, self.int(sent)?, self.asset(bought)?, self.int(got)?])
     }
 
     fn claim_atom(&self, source: [Object<'py>; 4], trade: [Object<'py>; 4]) -> Built<'py> {

@@ -3,7 +3,8 @@
 //! Rows are instances of those very named tuples, allocated directly and filled item by item, so that `isinstance` and
 //! class patterns work on them and the two decoders cannot differ in names.
 
-use crate::python::{Built, Object, Raised, bytes, fill, owned};
+use crate::python::{Built, Object, Raised, bytes, fill, int, owned};
+use crate::reading::at::LAYOUTS;
 use pyo3::exceptions::PySystemError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -83,6 +84,7 @@ row_types!(
     SetTrustLineFlags,
     Signer,
     Transaction,
+    TransactionDetails,
     TransactionEvent,
     TrustLineEntry,
     TtlEntry,
@@ -90,7 +92,7 @@ row_types!(
 );
 
 /// One named tuple class.
-struct RowType {
+pub struct RowType {
     class: Py<PyType>,
     fields: usize,
     allocate: ffi::allocfunc,
@@ -116,6 +118,13 @@ impl Classes {
         let class = |module: &Bound<'_, PyModule>, name: &str| -> PyResult<Py<PyType>> {
             Ok(module.getattr(name)?.cast_into::<PyType>()?.unbind())
         };
+        for (name, fields) in LAYOUTS {
+            let found: Vec<String> = class(&rows, name)?.bind(py).getattr("_fields")?.extract()?;
+            let expected = fields.iter().map(|field| field.trim_start_matches("r#"));
+            if found.len() < fields.len() || !expected.eq(found[..fields.len()].iter().map(String::as_str)) {
+                return Err(PySystemError::new_err(format!("the fields of {name} are {found:?}")));
+            }
+        }
         let row_types = NAMES.iter().map(|name| RowType::new(py, class(&rows, name)?)).collect::<PyResult<_>>()?;
         Ok(Classes {
             rows: row_types,
@@ -132,7 +141,7 @@ impl Classes {
 impl RowType {
     fn new(py: Python<'_>, class: Py<PyType>) -> PyResult<RowType> {
         let bound = class.bind(py);
-        let fields = bound.getattr("_fields")?.cast::<PyTuple>()?.len();
+        let fields = bound.getattr(pyo3::intern!(py, "_fields"))?.cast::<PyTuple>()?.len();
         if !bound.is_subclass_of::<PyTuple>()? {
             return Err(PySystemError::new_err(format!("{bound} is not a tuple")));
         }
@@ -144,6 +153,30 @@ impl RowType {
         // SAFETY: Py_tp_alloc is an `allocfunc`, and it is not null.
         let allocate = unsafe { std::mem::transmute::<*mut std::ffi::c_void, ffi::allocfunc>(slot) };
         Ok(RowType { class, fields, allocate })
+    }
+
+    /// The type behind a class that Python hands over.
+    pub fn of(class: &Object<'_>) -> PyResult<RowType> {
+        RowType::new(class.py(), class.clone().cast_into::<PyType>()?.unbind())
+    }
+
+    /// A named tuple of these items, which must be as many as the class has fields.
+    #[inline]
+    pub fn row<'py, const N: usize>(&self, py: Python<'py>, items: [Object<'py>; N]) -> Built<'py> {
+        if self.fields != N {
+            let what = format!("{} has {} fields, not {N}", self.class.bind(py), self.fields);
+            PySystemError::new_err(what).restore(py);
+            return Err(Raised);
+        }
+        // SAFETY: the class is a tuple subclass without further fields, so its allocator gives an empty tuple of N items
+        // that nobody else has seen.
+        unsafe {
+            let tuple = owned(py, (self.allocate)(self.class.as_ptr().cast(), N as isize))?;
+            for (index, item) in items.into_iter().enumerate() {
+                fill(&tuple, index, item)?;
+            }
+            Ok(tuple)
+        }
     }
 }
 
@@ -214,6 +247,34 @@ pub struct Builder<'py, 'a> {
     pub address_values: Cache<'py, (u8, &'a [u8; 32])>,
     /// Ledger entries by their XDR: the state before a change is mostly the state after an earlier one.
     pub entries: Cache<'py, &'a [u8]>,
+    integers: Integers<'py>,
+    /// The memo of most transactions: none.
+    pub no_memo: RefCell<Option<Object<'py>>>,
+}
+
+const INTEGER_SLOTS_BITS: u32 = 10;
+
+/// Integers met lately: a third of all are those of an entry that differs in another field.
+struct Integers<'py>(RefCell<Vec<Option<(i64, Object<'py>)>>>);
+
+impl<'py> Integers<'py> {
+    fn new() -> Self {
+        Integers(RefCell::new(vec![None; 1 << INTEGER_SLOTS_BITS]))
+    }
+
+    #[inline]
+    fn get(&self, py: Python<'py>, value: i64) -> Built<'py> {
+        let slot = (value as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - INTEGER_SLOTS_BITS);
+        let mut slots = self.0.borrow_mut();
+        match &mut slots[slot as usize] {
+            Some((known, object)) if *known == value => Ok(object.clone()),
+            other => {
+                let made = int(py, value)?;
+                *other = Some((value, made.clone()));
+                Ok(made)
+            }
+        }
+    }
 }
 
 impl<'py, 'a> Builder<'py, 'a> {
@@ -230,27 +291,20 @@ impl<'py, 'a> Builder<'py, 'a> {
             text_values: Cache::with_capacity(128),
             address_values: Cache::with_capacity(512),
             entries: Cache::with_capacity(2048),
+            integers: Integers::new(),
+            no_memo: RefCell::new(None),
         })
     }
 
     /// A named tuple of these items, which must be as many as the class has fields.
     #[inline]
     pub fn row<const N: usize>(&self, row: Row, items: [Object<'py>; N]) -> Built<'py> {
-        let row_type = &self.classes.rows[row as usize];
-        if row_type.fields != N {
-            return Err(
-                self.raise(PySystemError::new_err(format!("{} has {} fields", NAMES[row as usize], row_type.fields)))
-            );
-        }
-        // SAFETY: the class is a tuple subclass without further fields, so its allocator gives an empty tuple of N items
-        // that nobody else has seen.
-        unsafe {
-            let tuple = owned(self.py, (row_type.allocate)(row_type.class.as_ptr().cast(), N as isize))?;
-            for (index, item) in items.into_iter().enumerate() {
-                fill(&tuple, index, item)?;
-            }
-            Ok(tuple)
-        }
+        self.classes.rows[row as usize].row(self.py, items)
+    }
+
+    #[inline]
+    pub fn int(&self, value: impl Into<i64>) -> Built<'py> {
+        self.integers.get(self.py, value.into())
     }
 
     /// `make` of the value, or None.

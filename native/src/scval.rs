@@ -1,6 +1,6 @@
 //! Soroban values, the instances they can hold, and contract events.
 
-use crate::python::{Built, Object, Raised, boolean, bytes, int, shifted, text, tuple, unsigned};
+use crate::python::{Built, Object, Raised, boolean, bytes, shifted, text, tuple, unsigned};
 use crate::rows::{Builder, Row};
 use crate::xdr::{
     ContractEvent, ContractEventBody, ContractExecutable, PublicKey, SCAddress, SCContractInstance, SCError,
@@ -20,7 +20,7 @@ impl<'py, 'a> Builder<'py, 'a> {
     pub fn scval(&self, value: &SCVal<'a>) -> Built<'py> {
         let row = || {
             let content = self.scval_content(value)?;
-            self.row(Row::ScVal, [int(self.py, value.discriminant())?, content])
+            self.row(Row::ScVal, [self.int(value.discriminant())?, content])
         };
         // Names of events, assets and parties: the same few values again and again.
         match value {
@@ -44,17 +44,17 @@ impl<'py, 'a> Builder<'py, 'a> {
             SCVal::Bool(value) => boolean(py, *value),
             SCVal::Void | SCVal::LedgerKeyContractInstance => Ok(self.none.clone()),
             SCVal::Error(error) => self.scerror(error),
-            SCVal::U32(value) => int(py, *value),
-            SCVal::I32(value) => int(py, *value),
-            SCVal::I64(value) => int(py, *value),
+            SCVal::U32(value) => self.int(*value),
+            SCVal::I32(value) => self.int(*value),
+            SCVal::I64(value) => self.int(*value),
             SCVal::U64(value) | SCVal::Timepoint(value) | SCVal::Duration(value) => unsigned(py, *value),
             SCVal::U128(parts) if parts.hi == 0 => unsigned(py, parts.lo),
             SCVal::U128(parts) => shifted(py, unsigned(py, parts.hi)?, parts.lo),
             // The high part is only the sign of the low one: the value fits 64 bits, as most amounts do.
-            SCVal::I128(parts) if parts.hi == (parts.lo as i64) >> 63 => int(py, parts.lo as i64),
-            SCVal::I128(parts) => shifted(py, int(py, parts.hi)?, parts.lo),
+            SCVal::I128(parts) if parts.hi == (parts.lo as i64) >> 63 => self.int(parts.lo as i64),
+            SCVal::I128(parts) => shifted(py, self.int(parts.hi)?, parts.lo),
             SCVal::U256(parts) => self.wide(unsigned(py, parts.hi_hi)?, parts.hi_lo, parts.lo_hi, parts.lo_lo),
-            SCVal::I256(parts) => self.wide(int(py, parts.hi_hi)?, parts.hi_lo, parts.lo_hi, parts.lo_lo),
+            SCVal::I256(parts) => self.wide(self.int(parts.hi_hi)?, parts.hi_lo, parts.lo_hi, parts.lo_lo),
             SCVal::Bytes(data) => bytes(py, data),
             SCVal::String(data) | SCVal::ExecutableTag(data) if data.len() <= CACHED_STRING_BYTES => self.symbol(data),
             SCVal::String(data) | SCVal::ExecutableTag(data) => text(py, data),
@@ -63,7 +63,7 @@ impl<'py, 'a> Builder<'py, 'a> {
             SCVal::Map(entries) => self.optional(entries.as_ref(), |entries| self.scmap(entries)),
             SCVal::Address(address) => self.sc_address(address),
             SCVal::ContractInstance(instance) => self.contract_instance(instance),
-            SCVal::LedgerKeyNonce(key) => int(py, key.nonce),
+            SCVal::LedgerKeyNonce(key) => self.int(key.nonce),
         }
     }
 
@@ -74,7 +74,7 @@ impl<'py, 'a> Builder<'py, 'a> {
 
     fn scerror(&self, error: &SCError) -> Built<'py> {
         let code = match error {
-            SCError::Contract(code) => int(self.py, *code)?,
+            SCError::Contract(code) => self.int(*code)?,
             SCError::WasmVm(code)
             | SCError::Context(code)
             | SCError::Storage(code)
@@ -83,9 +83,9 @@ impl<'py, 'a> Builder<'py, 'a> {
             | SCError::Events(code)
             | SCError::Budget(code)
             | SCError::Value(code)
-            | SCError::Auth(code) => int(self.py, *code)?,
+            | SCError::Auth(code) => self.int(*code)?,
         };
-        self.pair(int(self.py, error.discriminant())?, code)
+        self.pair(self.int(error.discriminant())?, code)
     }
 
     fn scmap(&self, entries: &[SCMapEntry<'a>]) -> Built<'py> {
@@ -114,7 +114,7 @@ impl<'py, 'a> Builder<'py, 'a> {
         let ContractEventBody::V0(body) = &event.body;
         let contract = self.optional(event.contract_id, |id| self.contract(id))?;
         let topics = self.scvals(&body.topics)?;
-        self.row(Row::ContractEvent, [int(self.py, event.type_)?, contract, topics, self.scval(&body.data)?])
+        self.row(Row::ContractEvent, [self.int(event.type_)?, contract, topics, self.scval(&body.data)?])
     }
 
     pub fn contract_events(&self, events: &[ContractEvent<'a>]) -> Built<'py> {
@@ -125,6 +125,6 @@ impl<'py, 'a> Builder<'py, 'a> {
     }
 
     pub fn transaction_event(&self, event: &TransactionEvent<'a>) -> Built<'py> {
-        self.row(Row::TransactionEvent, [int(self.py, event.stage)?, self.contract_event(&event.event)?])
+        self.row(Row::TransactionEvent, [self.int(event.stage)?, self.contract_event(&event.event)?])
     }
 }

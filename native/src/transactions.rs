@@ -2,7 +2,7 @@
 
 use crate::changes::Scope;
 use crate::cursor::Spanned;
-use crate::python::{Built, Object, Raised, bytes, int, text, tuple, unsigned};
+use crate::python::{Built, Object, Raised, bytes, text, tuple, unsigned};
 use crate::rows::{Builder, Row};
 use crate::xdr::{
     ContractEvent, FeeBumpTransactionInnerTx, InnerTransactionResultResult, LedgerEntryChange, Memo, Operation,
@@ -169,9 +169,7 @@ impl<'py, 'a> Builder<'py, 'a> {
     ) -> Built<'py> {
         let py = self.py;
         let label = || format!("transaction {position} ({})", crate::addresses::hex(processed.result.transaction_hash));
-        let meta = MetaParts::of(processed.meta).ok_or_else(|| {
-            self.content_error(format!("{}: transaction meta of version 0 is not supported", label()))
-        })?;
+        let meta = self.meta(processed.meta, &label)?;
         if protocol < 10 && processed.meta.discriminant() < 2 && !processed.fee.is_empty() {
             let what = "fee changes of a protocol below 10 beside a meta below version 2";
             return Err(self.content_error(format!("{}: {what}", label())));
@@ -189,31 +187,54 @@ impl<'py, 'a> Builder<'py, 'a> {
         let operations = self.operations(inner.operations(), results, &meta, hide_changes, &label)?;
         let inner_hash = inner_envelope_hash(envelope, self.network_id);
         let items = [
-            int(py, position as i64)?,
+            self.int(position as i64)?,
             self.hash(processed.result.transaction_hash)?,
             self.optional(inner_hash, |hash| self.hash(&hash))?,
-            int(py, envelope.discriminant())?,
+            self.int(envelope.discriminant())?,
             source,
             fee_source,
-            int(py, inner.seq_num())?,
+            self.int(inner.seq_num())?,
             fee,
             self.memo(inner.memo())?,
             crate::python::boolean(py, resource_fee.is_some())?,
-            int(py, resource_fee.unwrap_or(0))?,
-            int(py, result.result.discriminant())?,
-            int(py, result.fee_charged)?,
-            self.optional(inner_code, |code| int(py, code))?,
-            int(py, processed.meta.discriminant())?,
+            self.int(resource_fee.unwrap_or(0))?,
+            self.int(result.result.discriminant())?,
+            self.int(result.fee_charged)?,
+            self.optional(inner_code, |code| self.int(code))?,
+            self.int(processed.meta.discriminant())?,
             operations,
             changes(processed.fee, "fee changes")?,
-            changes(meta.before, "changes before")?,
             changes(meta.after, "changes after")?,
             changes(processed.post_fee, "changes after all transactions")?,
-            tuple(py, meta.events, |event| self.transaction_event(event))?,
-            self.optional(meta.return_value, |value| self.scval(value))?,
-            bytes(py, envelope.xdr)?,
         ];
         self.row(Row::Transaction, items)
+    }
+
+    /// What a ledger holds of a transaction beyond what processors read.
+    pub fn transaction_details(
+        &self,
+        position: usize,
+        envelope: &Envelope<'a>,
+        processed: &Processed<'_, 'a>,
+    ) -> Built<'py> {
+        let label = || format!("transaction {position} ({})", crate::addresses::hex(processed.result.transaction_hash));
+        let meta = self.meta(processed.meta, &label)?;
+        let items = [
+            self.changes(meta.before, Scope::Other, || format!("{}, changes before", label()))?,
+            tuple(self.py, meta.events, |event| self.transaction_event(event))?,
+            self.optional(meta.return_value, |value| self.scval(value))?,
+            bytes(self.py, envelope.xdr)?,
+        ];
+        self.row(Row::TransactionDetails, items)
+    }
+
+    fn meta<'b>(
+        &self,
+        meta: &'b TransactionMeta<'a>,
+        label: &impl Fn() -> String,
+    ) -> Result<MetaParts<'b, 'a>, Raised> {
+        let unsupported = || format!("{}: transaction meta of version 0 is not supported", label());
+        MetaParts::of(meta).ok_or_else(|| self.content_error(unsupported()))
     }
 
     /// Source, fee source and fee bid.
@@ -227,21 +248,31 @@ impl<'py, 'a> Builder<'py, 'a> {
             Inner::V1(tx) => self.muxed(&tx.source_account)?,
         };
         Ok(match envelope {
-            TransactionEnvelope::TxFeeBump(bump) => {
-                (source, self.muxed(&bump.tx.fee_source)?, int(self.py, bump.tx.fee)?)
-            }
-            _ => (source, self.none.clone(), int(self.py, inner.fee())?),
+            TransactionEnvelope::TxFeeBump(bump) => (source, self.muxed(&bump.tx.fee_source)?, self.int(bump.tx.fee)?),
+            _ => (source, self.none.clone(), self.int(inner.fee())?),
         })
     }
 
     fn memo(&self, memo: &Memo<'a>) -> Built<'py> {
+        if let Memo::None = memo {
+            return self.no_memo();
+        }
         let value = match memo {
             Memo::None => self.none.clone(),
             Memo::Text(data) => text(self.py, data)?,
             Memo::Id(id) => unsigned(self.py, *id)?,
             Memo::Hash(hash) | Memo::Return(hash) => self.hash(hash)?,
         };
-        self.row(Row::Memo, [int(self.py, memo.discriminant())?, value])
+        self.row(Row::Memo, [self.int(memo.discriminant())?, value])
+    }
+
+    fn no_memo(&self) -> Built<'py> {
+        if let Some(made) = &*self.no_memo.borrow() {
+            return Ok(made.clone());
+        }
+        let made = self.row(Row::Memo, [self.int(Memo::None.discriminant())?, self.none.clone()])?;
+        *self.no_memo.borrow_mut() = Some(made.clone());
+        Ok(made)
     }
 
     fn operations(
@@ -260,7 +291,7 @@ impl<'py, 'a> Builder<'py, 'a> {
             let place = || format!("{}, operation {index}", label());
             let shown = if hide_changes { &[][..] } else { changes };
             let items = [
-                int(self.py, operation.body.discriminant())?,
+                self.int(operation.body.discriminant())?,
                 self.optional(operation.source_account.as_ref(), |source| self.muxed(source))?,
                 self.operation_body(&operation.body)?,
                 bytes(self.py, operation.xdr)?,

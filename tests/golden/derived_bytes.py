@@ -17,8 +17,8 @@ from lumenstream.xdr import LedgerContentError, LedgerDecodeError, decode_ledger
 from lumenstream.xdr.rows import Ledger
 from processors import registry
 from processors.derive import derive_rows
+from processors.encoding import encode
 from processors.port import Processor
-from schemas.parts import encode
 from tests.unit.xdr_support import real_ledgers
 
 

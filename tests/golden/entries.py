@@ -3,7 +3,7 @@ made, and what each entry held before the ledger and after it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ from lumenstream.xdr.rows import (
     Ledger,
     LiquidityPoolEntry,
     ScVal,
+    TransactionDetails,
     TrustLineEntry,
 )
 
@@ -40,12 +41,12 @@ class Step(NamedTuple):
     change: Change
 
 
-def steps(ledger: Ledger) -> Iterator[Step]:
+def steps(ledger: Ledger, details: Sequence[TransactionDetails]) -> Iterator[Step]:
     """Every change: all fees, then transaction by transaction, then refunds, then upgrades."""
     for tx in ledger.transactions:
         yield from (Step(Phase.FEES, change) for change in tx.fee_changes)
-    for tx in ledger.transactions:
-        yield from (Step(Phase.AROUND, change) for change in tx.changes_before)
+    for tx, more in zip(ledger.transactions, details, strict=True):
+        yield from (Step(Phase.AROUND, change) for change in more.changes_before)
         yield from (Step(Phase.OPERATIONS, change) for op in tx.operations for change in op.changes)
         yield from (Step(Phase.AROUND, change) for change in tx.changes_after)
     for tx in ledger.transactions:
@@ -63,11 +64,11 @@ class Moved:
     last_phase: Phase
 
 
-def entries(ledger: Ledger) -> dict[tuple[Any, ...], Moved]:
+def entries(ledger: Ledger, details: Sequence[TransactionDetails]) -> dict[tuple[Any, ...], Moved]:
     """Entries by key, accounts, trustlines, claimable balances, pools and contract data only. An entry restored from the archive
     was there before, with the same content."""
     found: dict[tuple[Any, ...], Moved] = {}
-    for phase, change in steps(ledger):
+    for phase, change in steps(ledger, details):
         entry = change.post or change.pre
         if entry is None or change.kind == LONE_STATE:
             continue

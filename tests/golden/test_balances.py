@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
-from lumenstream.xdr import LedgerContentError, decode_ledger
+from lumenstream.xdr import LedgerContentError, decode_details, decode_ledger
 from lumenstream.xdr.rows import AccountEntry, Asset, ClaimableBalanceEntry, Ledger, LiquidityPoolEntry, TrustLineEntry
 from processors import registry
 from processors.derive import merged_rows
@@ -43,11 +43,11 @@ class Read(NamedTuple):
 def read(shared_ledgers: Path, folder: str) -> Iterator[Read]:
     for name, data, network_id in real_ledgers(shared_ledgers, folder):
         try:
-            ledger = decode_ledger(data, network_id)
+            ledger, details = decode_ledger(data, network_id), decode_details(data, network_id)
             parts = [processor.process(ledger) for processor in registry.create(PROCESSORS, network_id)]
         except LedgerContentError:
             continue  # the golden test has them in its table of refusals
-        yield Read(name, network_id, ledger, merged_rows(parts), entries(ledger))
+        yield Read(name, network_id, ledger, merged_rows(parts), entries(ledger, details))
 
 
 # Before protocol 23 the refund of a Soroban fee stands in the changes after its transaction. The reference does not fold it into

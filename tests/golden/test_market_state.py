@@ -246,10 +246,10 @@ def replay(ledger: Ledger, state: State) -> set[tuple[str, Any]]:
 
 
 def _all_changes(ledger: Ledger) -> Iterator[Change]:
+    """In the order in which they were made. Those before a transaction are left out: they touch accounts only."""
     for tx in ledger.transactions:
         yield from tx.fee_changes
     for tx in ledger.transactions:
-        yield from tx.changes_before
         for op in tx.operations:
             yield from op.changes
         yield from tx.changes_after

@@ -246,12 +246,8 @@ def tx(*operations: Operation, **fields: Any) -> Transaction:
         "meta_version": 4,
         "operations": operations,
         "fee_changes": (),
-        "changes_before": (),
         "changes_after": (),
         "post_fee_changes": (),
-        "events": (),
-        "soroban_return_value": None,
-        "envelope_xdr": b"",
     }
     return Transaction(**{**defaults, **fields})
 

@@ -11,7 +11,7 @@ import pytest
 from stellar_sdk import Asset, StrKey
 from stellar_sdk import xdr as sdk
 
-from lumenstream.xdr import decode_ledger, rows
+from lumenstream.xdr import decode_details, decode_ledger, rows
 from schemas import strkey
 from tests.unit.xdr_support import RealLedger, real_ledgers
 
@@ -30,10 +30,14 @@ class Both:
         meta = sdk.LedgerCloseMeta.from_xdr_bytes(ledger.data)
         self.sdk: Any = meta.v0 or meta.v1 or meta.v2
         self.rows = decode_ledger(ledger.data, ledger.network_id)
+        self.details = decode_details(ledger.data, ledger.network_id)
         self.network_id = ledger.network_id
 
     def transactions(self) -> Iterator[tuple[Any, rows.Transaction]]:
         yield from zip(self.sdk.tx_processing, self.rows.transactions, strict=True)
+
+    def with_details(self) -> Iterator[tuple[Any, rows.Transaction, rows.TransactionDetails]]:
+        yield from zip(self.sdk.tx_processing, self.rows.transactions, self.details, strict=True)
 
     def envelopes(self) -> Iterator[Any]:
         if isinstance(self.sdk, sdk.LedgerCloseMetaV0):
@@ -92,11 +96,11 @@ def test_envelopes_belong_to_their_results(ledgers: list[Both]) -> None:
     fee_bumps = 0
     for both in ledgers:
         by_hash = {signed_hash(envelope, both.network_id): envelope for envelope in both.envelopes()}
-        for index, (processed, tx) in enumerate(both.transactions(), 1):
+        for index, (processed, tx, details) in enumerate(both.with_details(), 1):
             assert tx.order == index
             assert tx.hash == processed.result.transaction_hash.hash
             envelope = by_hash[tx.hash]
-            assert tx.envelope_xdr == envelope.to_xdr_bytes()
+            assert details.envelope_xdr == envelope.to_xdr_bytes()
             assert tx.meta_version == processed.tx_apply_processing.v
             inner = envelope
             if envelope.fee_bump:
@@ -239,14 +243,14 @@ def assert_same_changes(found: tuple[rows.Change, ...], changes: Any, of_operati
 def test_changes(ledgers: list[Both]) -> None:
     compared = 0
     for both in ledgers:
-        for processed, tx in both.transactions():
+        for processed, tx, details in both.with_details():
             meta = processed.tx_apply_processing
             body = meta.v4 or meta.v3 or meta.v2 or meta.v1
             compared += assert_same_changes(tx.fee_changes, processed.fee_processing, False)
             if meta.v == 1:
-                compared += assert_same_changes(tx.changes_before, body.tx_changes, False)
+                compared += assert_same_changes(details.changes_before, body.tx_changes, False)
             else:
-                compared += assert_same_changes(tx.changes_before, body.tx_changes_before, False)
+                compared += assert_same_changes(details.changes_before, body.tx_changes_before, False)
                 compared += assert_same_changes(tx.changes_after, body.tx_changes_after, False)
             if isinstance(processed, sdk.TransactionResultMetaV1):
                 compared += assert_same_changes(tx.post_fee_changes, processed.post_tx_apply_fee_processing, False)
@@ -274,11 +278,11 @@ def assert_same_event(event: rows.ContractEvent, expected: Any) -> None:
 def test_events(ledgers: list[Both]) -> None:
     compared = 0
     for both in ledgers:
-        for processed, tx in both.transactions():
+        for processed, tx, details in both.with_details():
             v4 = processed.tx_apply_processing.v4
             if v4 is None:
                 continue
-            for event, expected in zip(tx.events, v4.events, strict=True):
+            for event, expected in zip(details.events, v4.events, strict=True):
                 assert event.stage == expected.stage.value
                 assert_same_event(event.event, expected.event)
                 compared += 1
@@ -287,7 +291,7 @@ def test_events(ledgers: list[Both]) -> None:
                     assert_same_event(found, wanted)
                     compared += 1
             returned = v4.soroban_meta.return_value if v4.soroban_meta else None
-            assert (tx.soroban_return_value is None) == (returned is None)
+            assert (details.soroban_return_value is None) == (returned is None)
     assert compared > 2000
 
 

@@ -106,7 +106,7 @@ def test_accepted_damage_gives_the_same_rows_or_the_same_error(damaged: list[Mut
 
     def outcome(decoder: Decoder, data: bytes) -> object:
         try:
-            return decoder.decode_ledger(data, network)
+            return decoder.decode_ledger(data, network), decoder.decode_details(data, network)
         except LedgerDecodeError:
             return LedgerDecodeError
         except LedgerContentError as error:

@@ -30,6 +30,7 @@ def test_both_decoders_give_equal_rows_for_every_real_ledger(shared_ledgers: Pat
         if ledger.name in META_V0:
             continue
         assert native.decode_ledger(*ledger[1:]) == python.decode_ledger(*ledger[1:]), ledger.name
+        assert native.decode_details(*ledger[1:]) == python.decode_details(*ledger[1:]), ledger.name
         assert native.read_header(ledger.data) == python.read_header(ledger.data), ledger.name
         assert native.transaction_count(ledger.data) == python.transaction_count(ledger.data), ledger.name
         seen += 1
@@ -43,6 +44,8 @@ def test_meta_of_version_0_is_a_content_error(shared_ledgers: Path, decoder: Dec
     for ledger in refused:
         with pytest.raises(LedgerContentError, match=r"transaction 1 \([0-9a-f]{64}\): transaction meta of version 0"):
             decoder.decode_ledger(*ledger[1:])
+        with pytest.raises(LedgerContentError, match=r"transaction 1 \([0-9a-f]{64}\): transaction meta of version 0"):
+            decoder.decode_details(*ledger[1:])
 
 
 class Checker:
@@ -94,6 +97,7 @@ def test_every_field_holds_what_its_annotation_says(shared_ledgers: Path) -> Non
     for number, ledger in enumerate(real_ledgers(shared_ledgers, "pubnet", "rebuilt", "unit", "stellar-core")):
         if ledger.name not in META_V0 and (number < 200 or number % STRIDE == 0):
             checker.check(decoder.decode_ledger(*ledger[1:]), rows.Ledger, ledger.name)
+            checker.check(decoder.decode_details(*ledger[1:]), tuple[rows.TransactionDetails, ...], ledger.name)
     declared = {row for row in vars(rows).values() if isinstance(row, type) and hasattr(row, "_fields")}
     made_up_elsewhere = {rows.Inflation, rows.InflationPayout, rows.RevokeSponsorship}  # by test_xdr_made.py
     assert declared - checker.met == made_up_elsewhere, "classes that no real ledger shows"
@@ -119,6 +123,7 @@ def test_scval_values_by_type(shared_ledgers: Path) -> None:
     for ledger in real_ledgers(shared_ledgers, "pubnet", "unit", "stellar-core"):
         if ledger.name not in META_V0:
             walk(decoders()[0].decode_ledger(*ledger[1:]))
+            walk(decoders()[0].decode_details(*ledger[1:]))
     assert met >= {0, 1, 3, 4, 5, 9, 10, 13, 14, 15, 16, 17, 18, 19, 20, 21}
 
 

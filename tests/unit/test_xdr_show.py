@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lumenstream.xdr import LedgerContentError, decode_ledger, rows
+from lumenstream.xdr import LedgerContentError, decode_details, decode_ledger, rows
 from lumenstream.xdr.show import address_text, asset_text, ledger_to_json, scval_to_json
 from tests.unit.xdr_support import real_ledgers
 
@@ -20,7 +20,7 @@ def test_every_real_ledger_can_be_shown(shared_ledgers: Path) -> None:
             decoded = decode_ledger(*ledger[1:])
         except LedgerContentError:
             continue
-        document = json.dumps(ledger_to_json(decoded), allow_nan=False)
+        document = json.dumps(ledger_to_json(decoded, decode_details(*ledger[1:])), allow_nan=False)
         assert "_xdr" not in document
         shown += 1
     assert shown > 7000
@@ -29,13 +29,14 @@ def test_every_real_ledger_can_be_shown(shared_ledgers: Path) -> None:
 def test_a_ledger_is_readable(shared_ledgers: Path) -> None:
     ledger = next(real_ledgers(shared_ledgers, "lake"))
     decoded = decode_ledger(*ledger[1:])
-    document: dict[str, Any] = ledger_to_json(decoded, include_xdr=True)
+    document: dict[str, Any] = ledger_to_json(decoded, decode_details(*ledger[1:]), include_xdr=True)
     assert document["header"]["hash"] == decoded.header.hash.hex()
     for tx, row in zip(document["transactions"], decoded.transactions, strict=True):
         assert tx["source"][0] in "GM"
         assert tx["hash"] == row.hash.hex()
         assert tx["result_code"].startswith("tx")
         assert isinstance(tx["envelope_xdr"], str)
+        assert tx["changes_before"]
         for op in tx["operations"]:
             assert op["type"].isupper()
             for found in op["changes"]:
