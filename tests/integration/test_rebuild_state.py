@@ -35,7 +35,7 @@ pytestmark = pytest.mark.integration
 CHAINS = {"0718f2": 23, "66bd67": 7, "104f5d": 23, "13ddfb": 23}
 DAMAGE = (
     "delete from native_balances where account_id in (select account_id from native_balances order by 1 limit 2)",
-    "update native_balances set balance = balance + 1 where account_id in (select max(account_id::text)::bytea from native_balances)",
+    "update native_balances set balance = balance + 1 where ctid = (select max(ctid) from native_balances)",
     "insert into native_balances (account_id, balance) values ('\\x30'::bytea || sha256('nobody'), 5)",
     "update trustline_balances set flags = flags + 1",
     "delete from sac_balances",
