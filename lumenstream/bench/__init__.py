@@ -9,6 +9,7 @@ BENCHMARKS: Final[dict[str, str]] = {
     "decode": "lumenstream.bench.decode",
     "derive": "lumenstream.bench.derive",
     "ingest": "lumenstream.bench.ingest",
+    "lake": "lumenstream.bench.lakeread",
     "live": "lumenstream.bench.live",
     "plans": "lumenstream.bench.plans",
 }

@@ -10,7 +10,6 @@ file cannot exhaust memory.
 from __future__ import annotations
 
 import gzip
-import io
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +29,7 @@ _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _LAST_FRAGMENT: Final = 1 << 31
 _PREFIX_BYTES: Final = 12  # enough to tell the three contents apart
 _CHUNK_BYTES: Final = 1 << 20
+_FRAME_STEP_BYTES: Final = 8 << 10  # what so little can expand to is bounded
 
 
 def ledger_files(path: Path) -> list[Path]:
@@ -64,14 +64,36 @@ class LedgerBatch(NamedTuple):
 
 
 def read_batch(data: bytes, name: str) -> LedgerBatch:
-    """The batch in the bytes of one object of a data lake. LedgerFileError, which begins with `name`, when it holds none."""
+    """The batch in the bytes of one object of a data lake: a whole zstd frame. LedgerFileError, which begins with `name`, else.
+
+    Where one ledger ends and the next begins takes decoding all of them; a batch of one is handed out as it is.
+    """
     try:
-        with _decompressed(io.BytesIO(data)) as stream:
-            content = _rest(stream, MAX_BATCH_BYTES)
-        ledgers = split_batch(content)
-        return LedgerBatch(int.from_bytes(content[:4], "big"), int.from_bytes(content[4:8], "big"), ledgers)
-    except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError, LedgerDecodeError, _Malformed) as error:
+        content = _frame(data)
+        if len(content) < _PREFIX_BYTES:
+            raise _Malformed(f"only {len(content)} bytes, which cannot hold a ledger")
+        first, last, count = (int.from_bytes(content[at : at + 4], "big") for at in (0, 4, 8))
+        ledgers = [content[_PREFIX_BYTES:]] if count == 1 else split_batch(content)
+        return LedgerBatch(first, last, ledgers)
+    except (zstandard.ZstdError, LedgerDecodeError, _Malformed) as error:
         raise LedgerFileError(f"{name}: {error}") from error
+
+
+def _frame(data: bytes) -> bytes:
+    """The content of one zstd frame, decompressed by steps, so that a hostile one is noticed before it fills the memory."""
+    decompressor, pieces, size = zstandard.ZstdDecompressor().decompressobj(), list[bytes](), 0
+    view = memoryview(data)
+    for at in range(0, len(data), _FRAME_STEP_BYTES):
+        if decompressor.eof:
+            raise _Malformed(f"the zstd frame ends before offset {at} of {len(data)}")
+        piece = decompressor.decompress(view[at : at + _FRAME_STEP_BYTES])
+        pieces.append(piece)
+        size += len(piece)
+        if size > MAX_BATCH_BYTES:
+            raise _Malformed(f"more than {MAX_BATCH_BYTES} bytes")
+    if not decompressor.eof or decompressor.unused_data:
+        raise _Malformed("more than one zstd frame" if decompressor.eof else "the zstd frame is cut short")
+    return b"".join(pieces)
 
 
 class _Malformed(Exception):

@@ -11,6 +11,7 @@ from typing import Any
 
 import obstore
 import pytest
+import zstandard
 
 from lumenstream.bench.lakefiles import lake_objects, write_lake
 from lumenstream.errors import ConfigurationError, IntegrityError, UnreachableError
@@ -235,10 +236,13 @@ class TestReading:
     @pytest.mark.parametrize(
         "damage",
         [
-            lambda data: data[:-20],
+            lambda data: data[:-1],
+            lambda data: data[: len(data) // 2],
+            lambda data: data + data,
+            lambda data: zstandard.compress(b"\0" * 11),
             lambda data: b"",
             lambda data: b"not zstd at all",
-            lambda data: data[:40] + bytes([data[40] ^ 1]) + data[41:],
+            lambda data: data[:40] + bytes(40) + data[80:],
         ],
     )
     def test_a_damaged_object_is_named(self, chain: list[ClosedLedger], tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
