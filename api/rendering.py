@@ -82,19 +82,24 @@ def muxed_address(stored: bytes, muxed_id: int | None) -> str:
 
 def weights(old: int | None, new: int | None) -> str | None:
     """Signer weights, numbers unquoted; None when both are absent."""
-    return None if old is None and new is None else json_text({"old": old, "new": new})
+    return None if old is None and new is None else _pair(old, new)
 
 
 def thresholds(old: int | None, new: int | None) -> str:
     """Thresholds, numbers quoted."""
-    return json_text({"old": None if old is None else str(old), "new": None if new is None else str(new)})
+    return _pair(None if old is None else f'"{old}"', None if new is None else f'"{new}"')
 
 
 def limits(old: int | None, new: int | None) -> str | None:
     """Trustline limits in stroops, rendered with seven decimals and quoted; None when both are absent."""
     if old is None and new is None:
         return None
-    return json_text({"old": decimal7_or_none(old), "new": decimal7_or_none(new)})
+    return _pair(None if old is None else f'"{decimal7(old)}"', None if new is None else f'"{decimal7(new)}"')
+
+
+def _pair(old: int | str | None, new: int | str | None) -> str:
+    """The reference's text, spaces included, for those who compare it as text."""
+    return f'{{"old": {"null" if old is None else old}, "new": {"null" if new is None else new}}}'
 
 
 def json_text(value: Any) -> str:

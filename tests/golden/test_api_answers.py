@@ -285,7 +285,7 @@ def limit(value: str | None) -> str | None:
 
 
 def pair(values: tuple[Any, ...]) -> str | None:
-    return None if values == (None, None) else json.dumps({"old": values[0], "new": values[1]}, separators=(",", ":"))
+    return None if values == (None, None) else json.dumps({"old": values[0], "new": values[1]})
 
 
 def flags(mask: int | None) -> list[str]:

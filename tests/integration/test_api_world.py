@@ -368,11 +368,11 @@ def test_every_kind_of_state_change(api: Api) -> None:
         ),
         (
             ("SignerChange", "SIGNER", "ADD"),
-            {"signerAddress": text(CAROL), "signerWeights": '{"old":null,"new":5}', "oldWeight": None, "newWeight": 5},
+            {"signerAddress": text(CAROL), "signerWeights": '{"old": null, "new": 5}', "oldWeight": None, "newWeight": 5},
         ),
         (
             ("SignerThresholdsChange", "SIGNATURE_THRESHOLD", "HIGH"),
-            {"thresholds": '{"old":"1","new":"3"}', "oldThreshold": 1, "newThreshold": 3},
+            {"thresholds": '{"old": "1", "new": "3"}', "oldThreshold": 1, "newThreshold": 3},
         ),
         (
             ("MetadataChange", "METADATA", "HOME_DOMAIN"),
@@ -387,7 +387,7 @@ def test_every_kind_of_state_change(api: Api) -> None:
             ("TrustlineChange", "TRUSTLINE", "UPDATE"),
             {
                 "tokenId": token,
-                "limit": f'{{"old":"0.0000015","new":"{highest}"}}',
+                "limit": f'{{"old": "0.0000015", "new": "{highest}"}}',
                 "liquidityPoolId": None,
                 "oldLimit": "0.0000015",
                 "newLimit": highest,

@@ -91,11 +91,11 @@ def test_seven_decimals(stroops: int, shown: str) -> None:
 
 def test_pairs_as_json_text() -> None:
     assert rendering.weights(None, None) is None
-    assert rendering.weights(1, None) == '{"old":1,"new":null}'
-    assert rendering.thresholds(None, None) == '{"old":null,"new":null}'
-    assert rendering.thresholds(0, 2) == '{"old":"0","new":"2"}'
+    assert rendering.weights(1, None) == '{"old": 1, "new": null}'
+    assert rendering.thresholds(None, None) == '{"old": null, "new": null}'
+    assert rendering.thresholds(0, 2) == '{"old": "0", "new": "2"}'
     assert rendering.limits(None, None) is None
-    assert rendering.limits(None, 10_000_000) == '{"old":null,"new":"1.0000000"}'
+    assert rendering.limits(None, 10_000_000) == '{"old": null, "new": "1.0000000"}'
 
 
 def test_time_is_rfc_3339_in_utc() -> None:
