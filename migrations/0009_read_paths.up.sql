@@ -1,4 +1,4 @@
--- Indexes that the API's plans prove they need (docs/decisions/0013), each with few entries:
+-- Indexes that the API's plans prove they need (docs/decisions/0015), each with few entries:
 --   ledgers (closed_at)                       a time becomes an id, which every list of history is ordered by; one entry a ledger
 --   state_changes (account, category, ids)    an account's changes of a kind; nine of ten rows, plain debits and credits, have none
 --   offers (seller, id)                       an account's offers in order, instead of (seller): as many entries as before
