@@ -25,6 +25,7 @@ from graphql import (
 )
 
 from api.errors import ClientError, Code
+from lumenstream import metrics
 from lumenstream.settings import ApiSettings
 
 _UNPAGED: Final = frozenset({("Transaction", "accounts"), ("Operation", "accounts")})
@@ -52,6 +53,7 @@ def check(
 ) -> None:
     """QUERY_TOO_DEEP or COMPLEXITY_LIMIT_EXCEEDED when the operation goes beyond. The document must be valid."""
     cost = weigh(schema, operation, fragments, variables, settings)
+    metrics.API_COMPLEXITY.observe(cost.complexity)
     if cost.depth > settings.max_depth:
         raise ClientError(
             Code.QUERY_TOO_DEEP, f"operation has depth {cost.depth}, which exceeds the limit of {settings.max_depth}"

@@ -220,5 +220,12 @@ API_SLOW_QUERIES: Final = Counter("lumenstream_api_slow_queries", "Database quer
 # sum(rate(lumenstream_api_executions_total[5m])). What is walked is new, or of a kind that plans leave to graphql-core.
 API_EXECUTIONS: Final = Counter("lumenstream_api_executions", "Executions of documents that were valid before", ["by"])
 
+# How costly operations are, refused ones too: histogram_quantile(0.99, sum by (le) (rate(lumenstream_api_complexity_bucket[1h])))
+API_COMPLEXITY: Final = Histogram(
+    "lumenstream_api_complexity",
+    "Complexity of operations when they are weighed: a compiled plan once for each size of its pages",
+    buckets=(10, 50, 100, 500, 1_000, 2_500, 5_000, 10_000),
+)
+
 # Queries against the database: rate(lumenstream_api_queries_total[1m])
 API_QUERIES: Final = Counter("lumenstream_api_queries", "Database queries by name", ["query"])

@@ -94,7 +94,7 @@ METRICS: Final = (
     Equivalent(
         "graphql_fields_total, graphql_field_duration_seconds", ("lumenstream_api_queries_total",), "what fields cost is queries"
     ),
-    Equivalent("graphql_complexity", ("lumenstream_api_errors_total",), 'code="COMPLEXITY_LIMIT_EXCEEDED"'),
+    Equivalent("graphql_complexity", ("lumenstream_api_complexity",)),
     Equivalent("pool_workers_running, pool_tasks_...", ("lumenstream_assigned_partitions", "lumenstream_api_requests_under_way")),
     Equivalent("go_sql_*", ("lumenstream_api_requests_under_way",), "pg_stat_activity by application_name tells the rest"),
     Equivalent("active_accounts", (), "there is no registration of accounts"),
