@@ -18,18 +18,21 @@ from graphql import (
     FragmentDefinitionNode,
     GraphQLSchema,
     OperationDefinitionNode,
+    VariableDefinitionNode,
     VariableNode,
     Visitor,
     get_operation_ast,
     visit,
 )
-from graphql.execution.values import VariableValues, get_variable_values
+from graphql.execution.values import VariableValues
 
 from api import limits
 from api.errors import ClientError
 from api.plans.compiler import Compiler
 from api.plans.errors import NotPlanned
 from api.plans.running import Plan
+from api.plans.variables import Variables
+from api.selection import Selections
 from lumenstream.settings import ApiSettings
 
 MAX_OPERATIONS: Final = 1_000
@@ -71,47 +74,53 @@ class _Operation:
         self._settings = settings
         self._operation: OperationDefinitionNode = found
         self._fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
-        self._deciding = _deciding(document)
+        uses = _uses(document)
+        self._deciding = tuple(sorted(uses.deciding))
+        self._nested = uses.nested
+        self._variables = Variables(schema, found)
         self._shapes: OrderedDict[tuple[Any, ...], Plan | None] = OrderedDict()
 
     def prepared(self, given: Mapping[str, Any]) -> Prepared:
-        variables = get_variable_values(self._schema, self._operation.variable_definitions or (), dict(given))
-        if isinstance(variables, list):
-            raise NotPlanned("the variables do not fit")
+        variables = self._variables.whole(given) if self._nested else self._variables.coerced(given)
         key = tuple(variables.coerced.get(name) for name in self._deciding)
         if key in self._shapes:
             plan = self._shapes[key]
         else:
-            plan = self._shapes[key] = self._compiled(given, variables)
+            plan = self._shapes[key] = self._compiled(given)
             if len(self._shapes) > MAX_SHAPES:
                 self._shapes.popitem(last=False)
         if plan is None:
             raise NotPlanned("not for plans")
         return Prepared(plan, variables)
 
-    def _compiled(self, given: Mapping[str, Any], variables: VariableValues) -> Plan | None:
+    def _compiled(self, given: Mapping[str, Any]) -> Plan | None:
         try:
             limits.check(self._schema, self._operation, self._fragments, given, self._settings)
-            roots = Compiler(self._schema, self._operation, self._fragments, variables).roots()
+            roots = Compiler(self._schema, self._operation, self._fragments, self._variables.whole(given)).roots()
         except (NotPlanned, ClientError):
             return None
-        return Plan(self._schema, self._operation, self._fragments, roots)
+        return Plan(self._schema, self._operation, self._fragments, roots, Selections())
 
 
-class _Variables(Visitor):
-    """Names of the variables that decide which fields there are and how many rows."""
+class _Uses(Visitor):
+    """What a document does with variables: those that decide which fields there are and how many rows, and whether any stands
+    inside a list or an object."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.names: set[str] = set()
+        self.deciding: set[str] = set()
+        self.nested = False
 
     def enter_argument(self, node: ArgumentNode, _key: object, _parent: object, _path: object, ancestors: list[Any]) -> None:
         inside = next((above for above in reversed(ancestors) if isinstance(above, FieldNode | DirectiveNode)), None)
         if isinstance(node.value, VariableNode) and (isinstance(inside, DirectiveNode) or node.name.value in _ROWS):
-            self.names.add(node.value.name.value)
+            self.deciding.add(node.value.name.value)
+
+    def enter_variable(self, _node: VariableNode, _key: object, parent: object, *_: object) -> None:
+        self.nested = self.nested or not isinstance(parent, ArgumentNode | VariableDefinitionNode)
 
 
-def _deciding(document: DocumentNode) -> tuple[str, ...]:
-    found = _Variables()
+def _uses(document: DocumentNode) -> _Uses:
+    found = _Uses()
     visit(document, found)
-    return tuple(sorted(found.names))
+    return found

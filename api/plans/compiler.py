@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from inspect import isfunction
 from operator import attrgetter
-from typing import Any, Final
+from typing import Final
 
 from graphql import (
     FieldNode,
     FragmentDefinitionNode,
     GraphQLEnumType,
-    GraphQLField,
     GraphQLInterfaceType,
     GraphQLList,
     GraphQLNonNull,
@@ -19,20 +19,17 @@ from graphql import (
     GraphQLScalarType,
     GraphQLSchema,
     OperationDefinitionNode,
-    ValueNode,
-    VariableNode,
 )
-from graphql.execution.values import VariableValues, get_argument_values
-from graphql.language import ListValueNode, ObjectValueNode
+from graphql.execution.values import VariableValues
 from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.field import StrawberryField
 
+from api.plans.arguments import arguments
 from api.plans.collect import Collector
 from api.plans.errors import NotPlanned
 from api.plans.leaves import writer
 from api.plans.nodes import (
     AbstractOf,
-    Arguments,
     AttributeField,
     ConstantField,
     Field,
@@ -42,7 +39,9 @@ from api.plans.nodes import (
     ObjectOf,
     Place,
     ResolvedField,
+    Resolver,
 )
+from api.schema import strawberry_schema
 
 DEFINITION: Final = "strawberry-definition"  # where Strawberry keeps its own definition of a type or field
 TYPENAME: Final = "__typename"
@@ -61,6 +60,7 @@ class Compiler:
     ) -> None:
         self._schema = schema
         self._operation = operation
+        self._converter = strawberry_schema().schema_converter
         self._collector = Collector(schema, fragments, variables)
         self._objects: dict[tuple[str, bool, tuple[int, ...]], ObjectOf] = {}
         self._left = MAX_FIELDS
@@ -82,13 +82,14 @@ class Compiler:
             return ConstantField(key, parent.name)
         definition = self._schema.get_field(parent, name)
         known = None if definition is None else definition.extensions.get(DEFINITION)
-        resolve = None if definition is None else definition.resolve
-        if definition is None or resolve is None or not isinstance(known, StrawberryField):
+        if definition is None or not isinstance(known, StrawberryField):
             raise NotPlanned(f"{parent.name}.{name} is not of our schema")
         node = self._node(definition.type, nodes)
         if known.is_basic_field:
             return AttributeField(key, attrgetter(known.python_name), node)
-        return ResolvedField(Place(key, nodes, definition, parent), resolve, node, _arguments(definition, nodes[0]), at_root)
+        place = Place(key, nodes, definition, parent)
+        given = arguments(self._converter, definition, known, nodes[0])
+        return ResolvedField(place, _resolver(known), node, given, at_root)
 
     def _node(self, kind: GraphQLOutputType, nodes: list[FieldNode]) -> Node:
         nullable = not isinstance(kind, GraphQLNonNull)
@@ -124,21 +125,11 @@ class Compiler:
         return AbstractOf(kinds, nullable)
 
 
-def _arguments(definition: GraphQLField, node: FieldNode) -> Arguments:
-    """What the resolver is given: known now when no variable is in it."""
-    if any(_has_variable(argument.value) for argument in node.arguments or ()):
-        return lambda variables: get_argument_values(definition, node, variables)
-    fixed: dict[str, Any] = get_argument_values(definition, node)
-    return lambda _: fixed
-
-
-def _has_variable(value: ValueNode) -> bool:
-    match value:
-        case VariableNode():
-            return True
-        case ListValueNode():
-            return any(map(_has_variable, value.values))
-        case ObjectValueNode():
-            return any(_has_variable(field.value) for field in value.fields)
-        case _:
-            return False
+def _resolver(known: StrawberryField) -> Resolver:
+    """The function itself, without what Strawberry puts around it at every call."""
+    resolver = known.base_resolver
+    function = None if resolver is None else resolver.wrapped_func
+    if resolver is None or known.extensions or resolver.root_parameter or resolver.parent_parameter or not isfunction(function):
+        raise NotPlanned(f"{known.name} is not resolved by a plain method")
+    info = resolver.info_parameter
+    return Resolver(known, function, resolver.self_parameter is not None, None if info is None else info.name)

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from graphql import FieldNode, GraphQLField, GraphQLFieldResolver, GraphQLNonNull, GraphQLObjectType
-from graphql.execution.values import VariableValues
+from graphql import FieldNode, GraphQLField, GraphQLNonNull, GraphQLObjectType
 from graphql.pyutils import Path
+from strawberry.types.field import StrawberryField
 
+from api.plans.arguments import Arguments
 from api.plans.errors import NotPlanned
 
 Json = Any
@@ -20,7 +21,13 @@ Plain = Callable[[Any], Json]
 Out = dict[str, Json]
 
 
-Arguments = Callable[[VariableValues], dict[str, Any]]
+class Resolver(NamedTuple):
+    """A method of a GraphQL type, and what it wants besides its arguments."""
+
+    field: StrawberryField
+    function: Callable[..., Any]
+    wants_source: bool
+    info_name: str | None
 
 
 class Place(NamedTuple):
@@ -162,11 +169,11 @@ class ConstantField:
 class ResolvedField:
     """A field with a resolver. `arguments` gives what the operation hands to it, by the names of the schema."""
 
-    def __init__(self, place: Place, resolve: GraphQLFieldResolver, node: Node, arguments: Arguments, at_root: bool) -> None:
+    def __init__(self, place: Place, resolver: Resolver, node: Node, arguments: Arguments, at_root: bool) -> None:
         self.key = place.key
         self.plain: Plain | None = None
         self.place = place
-        self.ask = resolve
+        self.resolver = resolver
         self.node = node
         self.arguments = arguments
         self.at_root = at_root

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import Future
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from types import CoroutineType
 from typing import Any, Final, NamedTuple, NoReturn, TypeGuard
 
@@ -23,10 +23,12 @@ from graphql.error import located_error
 from graphql.execution.values import VariableValues
 from graphql.pyutils import Path
 from graphql.type import GraphQLResolveInfoHelpers
+from strawberry import Info
 
 from api.context import Context
 from api.plans.errors import NotPlanned
 from api.plans.nodes import Field, Out, ResolvedField
+from api.selection import Selections
 
 _AWAITABLES: Final = (CoroutineType, Future)
 
@@ -43,6 +45,7 @@ class Plan(NamedTuple):
     operation: OperationDefinitionNode
     fragments: dict[str, FragmentDefinitionNode]
     roots: Sequence[Field]
+    selections: Selections  # what resolvers ask of the document is the same for every request
 
 
 class _Waiting(NamedTuple):
@@ -57,9 +60,10 @@ class Running:
 
     def __init__(self, plan: Plan, context: Context, variables: VariableValues) -> None:
         self._plan = plan
+        context.selections = plan.selections
         self._context = context
         self._variables = variables
-        self._asked: dict[ResolvedField, tuple[GraphQLResolveInfo[Context], dict[str, Any]]] = {}
+        self._asked: dict[ResolvedField, tuple[Callable[..., Any], bool, dict[str, Any]]] = {}
         self._waiting: list[_Waiting] = []
         self._errors: list[GraphQLError] = []
         self._voided = False
@@ -83,9 +87,9 @@ class Running:
         return ExecutionResult(None if self._voided else data, self._errors or None)
 
     def resolve(self, field: ResolvedField, source: Any, path: Path, out: Out) -> None:
-        info, arguments = self._asked.get(field) or self._ask(field, path)
+        function, wants_source, arguments = self._asked.get(field) or self._ask(field, path)
         try:
-            value = field.ask(source, info, **arguments)
+            value = function(source, **arguments) if wants_source else function(**arguments)
         except Exception as error:  # noqa: BLE001 (an error of a field, as in graphql-core)
             self._fail(field, error, path)
             return
@@ -118,10 +122,19 @@ class Running:
         self._voided = self._voided or not field.nullable
         self._errors.append(located_error(error, field.place.nodes, path.as_list()))
 
-    def _ask(self, field: ResolvedField, path: Path) -> tuple[GraphQLResolveInfo[Context], dict[str, Any]]:
-        """Info and arguments of a field: the same for all its parents. No resolver of ours looks at the path."""
+    def _ask(self, field: ResolvedField, path: Path) -> tuple[Callable[..., Any], bool, dict[str, Any]]:
+        """How a field is asked: the same for all its parents."""
+        resolver = field.resolver
+        arguments = field.arguments(self._variables)
+        if resolver.info_name is not None:
+            arguments = {**arguments, resolver.info_name: Info(_raw_info=self._info(field, path), _field=resolver.field)}
+        asked = self._asked[field] = resolver.function, resolver.wants_source, arguments
+        return asked
+
+    def _info(self, field: ResolvedField, path: Path) -> GraphQLResolveInfo[Context]:
+        """No resolver of ours looks at the path, which is the first parent's."""
         place, plan = field.place, self._plan
-        info = GraphQLResolveInfo(
+        return GraphQLResolveInfo(
             field_name=place.nodes[0].name.value,
             field_nodes=place.nodes,
             return_type=place.definition.type,
@@ -135,11 +148,12 @@ class Running:
             context=self._context,
             is_awaitable=is_awaitable,
             abort_signal=None,
-            async_helpers=GraphQLResolveInfoHelpers(_not_here, _not_here),
+            async_helpers=_HELPERS,
         )
-        asked = self._asked[field] = info, field.arguments(self._variables)
-        return asked
 
 
 def _not_here(_: object) -> NoReturn:
     raise NotPlanned("a resolver wants help that plans do not give")
+
+
+_HELPERS: Final = GraphQLResolveInfoHelpers(_not_here, _not_here)

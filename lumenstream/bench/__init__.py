@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 BENCHMARKS: Final[dict[str, str]] = {
+    "api": "lumenstream.bench.api",
     "backfill": "lumenstream.bench.backfill",
     "decode": "lumenstream.bench.decode",
     "derive": "lumenstream.bench.derive",

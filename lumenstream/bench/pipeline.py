@@ -91,7 +91,7 @@ class BenchPipeline:
         child = ChildProcess(role, self.command_line(role, *arguments, "--port", str(port)))
         child.start()
         self._roles[role] = child
-        child.wait_ready(lambda: _answers(f"http://127.0.0.1:{port}/metrics"), _READY_SECONDS)
+        child.wait_ready(lambda: answers(f"http://127.0.0.1:{port}/metrics"), _READY_SECONDS)
         self.ports = {**getattr(self, "ports", {}), role: port}
         return child
 
@@ -166,11 +166,11 @@ class BenchPipeline:
 
     def cpu_seconds(self) -> dict[str, float]:
         """User and system time so far, by process: the roles, this database's backends, the brokers of this machine."""
-        used = {name: _cpu_of(role.pid) for name, role in self._roles.items()}
+        used = {name: cpu_of(role.pid) for name, role in self._roles.items()}
         with psycopg.connect(self.url) as connection:
             backends = connection.execute("SELECT pid FROM pg_stat_activity WHERE datname = current_database()").fetchall()
-        used["database"] = sum(_cpu_of(pid) for (pid,) in backends)
-        used["broker"] = sum(_cpu_of(pid) for pid in _broker_pids())
+        used["database"] = sum(cpu_of(pid) for (pid,) in backends)
+        used["broker"] = sum(cpu_of(pid) for pid in _broker_pids())
         return used
 
     def command_line(self, role: str, *arguments: str) -> Command:
@@ -216,14 +216,14 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
     try:
         return httpx.get(url, timeout=2).status_code == httpx.codes.OK
     except httpx.TransportError:
         return False
 
 
-def _cpu_of(pid: int) -> float:
+def cpu_of(pid: int) -> float:
     """Seconds of CPU of a process and its ended children; 0 when it has gone."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
