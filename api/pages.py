@@ -1,4 +1,4 @@
-"""The query page: three files of our own, read once, served without anything from the internet."""
+"""The explorer and the query page: files of our own, read once, served without anything from the internet."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from typing import Final
 
 from starlette.responses import Response
 
-_TYPES: Final = {"query.html": "text/html", "query.css": "text/css", "query.js": "text/javascript"}
+_TYPES: Final = {
+    f"{page}.{ending}": kind
+    for page in ("explorer", "query")
+    for ending, kind in (("html", "text/html"), ("css", "text/css"), ("js", "text/javascript"))
+}
 _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -18,7 +22,7 @@ _HEADERS: Final = {
 
 
 class Pages:
-    """The files of the page by name."""
+    """The files of the pages by name."""
 
     def __init__(self) -> None:
         folder = resources.files("api") / "static"
@@ -29,5 +33,5 @@ class Pages:
             return None
         return Response(self._files[name], headers=_HEADERS, media_type=_TYPES[name])
 
-    def page(self) -> Response:
-        return Response(self._files["query.html"], headers=_HEADERS, media_type=_TYPES["query.html"])
+    def page(self, name: str) -> Response:
+        return Response(self._files[f"{name}.html"], headers=_HEADERS, media_type="text/html")

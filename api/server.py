@@ -165,7 +165,7 @@ def create_app(settings: Settings, executor: type[Executor] = Executor) -> FastA
         if request.method == "OPTIONS":
             return Response(headers={"Allow": ALLOWED})
         if pages is not None and request.method == "GET" and _wants_page(request):
-            return pages.page()
+            return pages.page("query")
         return await endpoint.answer(request, request.state.request_id)
 
     async def connect(socket: WebSocket) -> None:
@@ -184,7 +184,7 @@ def create_app(settings: Settings, executor: type[Executor] = Executor) -> FastA
         return download
 
     async def home(_: Request) -> Response:
-        return _not_found() if pages is None else pages.page()
+        return _not_found() if pages is None else pages.page("explorer")
 
     async def static(request: Request) -> Response:
         found = None if pages is None else pages.find(request.path_params["name"])
