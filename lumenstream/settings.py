@@ -13,6 +13,7 @@ import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
@@ -155,7 +156,7 @@ class LakeSettings(_Section):
     """Source `lake`. Credentials come from the environment of the provider's own tools: AWS_*, GOOGLE_*, AZURE_*."""
 
     url: str = Field("", description="s3://, gs://, az://, file:// or a folder; empty: the public lake of pubnet or testnet")
-    region: str = Field("", description="of the bucket, where the provider wants it")
+    region: str = Field("", description="of an S3 bucket")
     endpoint: str = Field("", description="URL of a server that speaks the provider's protocol in its stead")
     anonymous: bool = Field(False, description="read without credentials")
     ledgers_per_batch: int = Field(0, ge=0, le=1_000_000, description="of a lake without .config.json: ledgers an object")
@@ -164,6 +165,15 @@ class LakeSettings(_Section):
     prefetch_objects: int = Field(32, ge=1, le=1000, description="objects read ahead, at most")
     prefetch_bytes: int = Field(64 << 20, ge=1 << 20, description="compressed bytes read ahead, about")
     timeout_seconds: float = Field(30.0, gt=0, le=600, description="of one read")
+
+    @field_validator("url", "endpoint")
+    @classmethod
+    def _without_credentials(cls, value: str) -> str:
+        """Such a URL would be shown in messages."""
+        parts = urlsplit(value)
+        if "://" in value and parts.scheme != "file" and ("@" in parts.netloc or parts.query):
+            raise ValueError("a lake's URL has no user, password or query: credentials come from the environment")
+        return value
 
 
 class ProcessSettings(_Section):

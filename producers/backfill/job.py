@@ -24,7 +24,7 @@ from lumenstream.xdr.rows import LedgerHeader
 from producers.backfill.book import Book, Place
 from producers.backfill.plan import Predecessors, Range, cut, missing
 from producers.backfill.raw import RawLedgers
-from producers.backfill.sending import Refused, Sender
+from producers.backfill.sending import RawMessage, Refused, Sender
 from schemas import history
 from schemas.messages import LedgerHeaders, partition_of, range_key
 
@@ -220,30 +220,37 @@ class Job:
         return self._book.places(wanted) if self._request.rewrite else []
 
     def _send(self, state: _State, raw: RawLedgers, sender: Sender) -> None:
-        """Send the next range. A source that cannot give it, or a message too large, fails the range and no other."""
+        """Send the next range. A source that cannot give it, or a message too large, fails the range and no other.
+
+        UnreachableError when the source or the database stays away; Kafka is waited for.
+        """
         wanted = state.pending.popleft()
         try:
-            sender.send(self._messages(wanted, raw))
+            delivered = self._deliver(sender, self._messages(wanted, raw))
         except (IntegrityError, Refused) as error:
-            if self._stop.is_set():  # a source that is asked to stop ends early
-                state.pending.appendleft(wanted)
-            else:
+            if not self._stop.is_set():  # a source that is asked to stop ends early
                 self._fail(state, wanted, str(error))
-            return
-        except UnreachableError as error:
-            metrics.SERVER_ERRORS.labels("kafka").inc()
-            _log.warning("range could not be sent, trying again", first=wanted.first, error=str(error))
-            state.pending.appendleft(wanted)
-            self._stop.wait(RETRY_SECONDS)
-            return
-        if self._stop.is_set():
+                return
+            delivered = False
+        if not delivered or self._stop.is_set():
             state.pending.appendleft(wanted)
             return
         state.open[wanted.first] = wanted
         state.moved_at = time.monotonic()
 
-    def _messages(self, wanted: Range, raw: RawLedgers) -> Sequence[tuple[LedgerHeaders, bytes, bytes, int]]:
-        """(headers, key, value, partition) of every ledger of a range."""
+    def _deliver(self, sender: Sender, messages: Sequence[RawMessage]) -> bool:
+        """False, after a pause, when Kafka does not take them now."""
+        try:
+            sender.send(messages)
+        except UnreachableError as error:
+            metrics.SERVER_ERRORS.labels("kafka").inc()
+            _log.warning("range could not be sent, trying again", first=messages[0][0].sequence, error=str(error))
+            self._stop.wait(RETRY_SECONDS)
+            return False
+        return True
+
+    def _messages(self, wanted: Range, raw: RawLedgers) -> Sequence[RawMessage]:
+        """The messages of a range."""
         settings = self._settings.kafka
         messages = []
         for ledger, header in raw.read(wanted, self._places(wanted)):

@@ -18,6 +18,10 @@ _PURGE_SECONDS: Final = 2.0
 _KIB: Final = 1024
 
 
+RawMessage = tuple[LedgerHeaders, bytes, bytes, int]
+"""Headers, key, value, partition."""
+
+
 class Refused(Exception):
     """The broker will never take one of the messages."""
 
@@ -31,7 +35,7 @@ class Sender:
         self._errors: list[KafkaError] = []
         self._producer = self._new_producer()
 
-    def send(self, messages: Sequence[tuple[LedgerHeaders, bytes, bytes, int]]) -> None:
+    def send(self, messages: Sequence[RawMessage]) -> None:
         """Deliver all. Refused for a message too large; UnreachableError when the broker does not take them in time."""
         limit = kafka.max_value_bytes(self._settings.kafka)
         for headers, _, value, _ in messages:

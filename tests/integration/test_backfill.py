@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from lumenstream.bench.lakefiles import write_lake
-from lumenstream.errors import ConfigurationError, ExitCode
+from lumenstream.errors import ConfigurationError, ExitCode, UnreachableError
 from lumenstream.settings import LakeSettings, ProducerSettings
 from producers.backfill import Job, Request
 from producers.backfill.plan import Range
@@ -134,6 +134,19 @@ def test_gaps_are_filled_from_other_sources(
         summary = world.run(settings, Request(FIRST, LAST - 5))
     assert (summary.failed, summary.done_ledgers, summary.copied_ledgers) == ((), len(HOLES), 0)
     check_equal(database_url, whole[1])
+
+
+def test_a_source_that_stays_away_ends_the_job_and_is_named(world: BackfillWorld, database_url: str) -> None:
+    """Not after the time for a standstill, and not as a range that failed: the next run does what is left."""
+    LiveWriter(database_url, world.chain).commit([FIRST, LAST])
+    away = ProducerSettings(source="rpc", rpc_url="http://127.0.0.1:9", source_attempts=2, source_backoff_seconds=0.01)
+    settings = world.settings(database_url).model_copy(update={"producer": away})
+    with Job(settings, Request(FIRST, LAST), threading.Event()) as job:
+        job.plan()
+        with pytest.raises(UnreachableError, match=r"getNetwork at http://127\.0\.0\.1:9 failed 2 times"):
+            job.run(lambda progress: None, lambda: None)
+    with psycopg.connect(database_url) as connection:
+        assert connection.execute("select count(*) from backfill_ranges where state in ('open', 'failed')").fetchone() == (0,)
 
 
 def test_two_sinks_and_every_message_three_times(

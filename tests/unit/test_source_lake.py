@@ -9,9 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
 import obstore
 import pytest
 import zstandard
+from obstore.store import AzureStore
 
 from lumenstream.bench.lakefiles import lake_objects, write_lake
 from lumenstream.errors import ConfigurationError, IntegrityError, UnreachableError
@@ -22,7 +24,7 @@ from producers.header import checked_header
 from producers.sources import LakeSource
 from producers.sources.lake import MANIFEST, Batch, Layout, located
 from producers.sources.lake.prefetch import Limits, Prefetch
-from producers.sources.lake.store import shown
+from producers.sources.lake.store import LakeStore
 from sandbox import ClosedLedger
 from tests.plugins.proxy import TcpProxy
 from tests.servers.s3 import KEY_ID, REGION, SECRET, S3Server
@@ -154,8 +156,11 @@ class TestOpening:
         with pytest.raises(ConfigurationError, match="network 'sandbox' has no public lake"):
             sources.check(load_settings(producer__source="lake"))
 
-    def test_messages_show_no_secrets(self) -> None:
-        assert shown("s3://hunter2:hunter2@bucket/path?sig=hunter2") == "s3://bucket/path"
+    @pytest.mark.parametrize("url", ["s3://user:hunter2@bucket/path", "az://container/path?sig=hunter2", "gs://hunter2@bucket"])
+    def test_secrets_in_the_url_are_refused_and_not_repeated(self, url: str) -> None:
+        with pytest.raises(ConfigurationError, match=r"setting lake\.url: .*credentials come from the environment") as refused:
+            load_settings(lake__url=url)
+        assert "hunter2" not in str(refused.value) and "hunter2" not in refused.value.hint
 
     def test_a_lake_without_objects(self, tmp_path: Path) -> None:
         write_lake(tmp_path, [], SINGLE, PASSPHRASE)
@@ -171,6 +176,22 @@ class TestS3:
         s3.bucket(bucket, lake_objects(pairs(chain), layout, PASSPHRASE))
         source = lake(f"s3://{bucket}", endpoint=s3.url, region=REGION)
         assert sequences(source) == list(range(FIRST, LAST + 1)) and source.tip == LAST
+
+    def test_google_storage_is_read_by_the_protocol_it_shares_with_s3(self, s3: S3Server, chain: list[ClosedLedger]) -> None:
+        """Its XML interface; no Google server is asked. What is public is read without credentials."""
+        public = {"x-amz-acl": "public-read"}
+        httpx.put(f"{s3.url}/google", headers=public).raise_for_status()
+        for key, data in lake_objects(pairs(chain), SINGLE, PASSPHRASE):
+            httpx.put(f"{s3.url}/google/lake/{key}", content=data, headers=public).raise_for_status()
+        source = lake("gs://google/lake", endpoint=s3.url, anonymous=True)
+        assert sequences(source) == list(range(FIRST, LAST + 1))
+
+    def test_azure_is_opened_with_the_account_of_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """No Azure server is there to be asked: the container and the path in it are what can be told."""
+        monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
+        store = LakeStore(LakeSettings(url="az://container/a/lake"), "pubnet")._store
+        assert isinstance(store, AzureStore)
+        assert (store.config["container_name"], store.prefix) == ("container", "a/lake")
 
     def test_access_denied_is_told_with_its_mending(self, s3: S3Server, chain: list[ClosedLedger]) -> None:
         s3.bucket("private", lake_objects(pairs(chain[:1]), SINGLE, PASSPHRASE))

@@ -7,7 +7,7 @@ are; a lake without one is described by the settings.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
 from lumenstream import metrics
 from lumenstream.errors import ConfigurationError, IntegrityError
@@ -18,19 +18,14 @@ from lumenstream.xdr.errors import LedgerFileError
 from lumenstream.xdr.files import LedgerBatch, read_batch
 from producers.sources.lake.layout import Batch, Layout
 from producers.sources.lake.prefetch import Limits, Prefetch
-from producers.sources.lake.store import Found, LakeStore
+from producers.sources.lake.store import LakeStore
 from producers.sources.port import Extent, SourceLedger
 
 _LAST_SEQUENCE: Final = (1 << 32) - 1
 _POLLS_PER_LISTING: Final = 30
-_TYPICAL_OBJECT_BYTES: Final = 1 << 20  # of a lake that lists nothing
+_TYPICAL_OBJECT_BYTES: Final = 1 << 20  # until one was seen
 
 _log = get_logger("source.lake")
-
-
-class _Opened(NamedTuple):
-    layout: Layout
-    newest: Found | None
 
 
 class LakeSource:
@@ -57,6 +52,8 @@ class LakeSource:
             lambda kind: metrics.SOURCE_ERRORS.labels(kind).inc(),
             hint="does the object store answer, and is LUMENSTREAM_LAKE__URL right?",
         )
+        self._layout: Layout | None = None
+        self._typical_bytes = _TYPICAL_OBJECT_BYTES
         self.tip: int | None = None
 
     @property
@@ -65,7 +62,7 @@ class LakeSource:
 
     def look(self) -> Extent:
         """`oldest` stays unknown: it would be the whole listing of a partition."""
-        self._open()
+        self._newest(self._opened())
         return Extent(self._store.name, None, self.tip)
 
     def ledgers(self, after: int | None, through: int | None = None) -> Iterator[SourceLedger]:
@@ -78,11 +75,11 @@ class LakeSource:
         """Nothing is held between two iterations."""
 
     def _ledgers(self, after: int | None, through: int) -> Iterator[SourceLedger]:
-        lake = self._open()
-        due = after + 1 if after is not None else self._beginning(lake.layout)
+        layout = self._opened()
+        due = after + 1 if after is not None else self._beginning(layout)
         follows = after is not None
-        for batch, data in self._objects(lake, due, through):
-            key = f"{self._store.name}/{lake.layout.key_of(batch)}"
+        for batch, data in self._objects(layout, due, through):
+            key = f"{self._store.name}/{layout.key_of(batch)}"
             content = _content(data, batch, key)
             if content.first > due and follows:
                 raise IntegrityError(f"{key} begins with ledger {content.first}, ledger {due} was due")
@@ -91,8 +88,10 @@ class LakeSource:
                 yield SourceLedger(sequence, sequence - 1 if follows else None, raw, f"{key} ledger {sequence}")
                 due, follows = sequence + 1, True
 
-    def _open(self) -> _Opened:
-        """Learn the layout and the tip. IntegrityError for another network's lake, ConfigurationError for one without layout."""
+    def _opened(self) -> Layout:
+        """The lake's layout. IntegrityError for another network's lake, ConfigurationError for one that nothing describes."""
+        if self._layout is not None:
+            return self._layout
         manifest = self._retry.run(f"reading {self._store.name}", self._store.manifest)
         layout = Layout(self._settings.ledgers_per_batch, self._settings.batches_per_partition)
         if manifest is None:
@@ -102,7 +101,8 @@ class LakeSource:
                     hint="is it the folder that holds the partitions? Else set LUMENSTREAM_LAKE__LEDGERS_PER_BATCH and "
                     "__BATCHES_PER_PARTITION",
                 )
-            return _Opened(layout, self._newest(layout))
+            self._layout = layout
+            return layout
         if manifest.passphrase and manifest.passphrase != self._passphrase:
             raise IntegrityError(
                 f"{self._store.name} holds network {manifest.passphrase!r}, settings say {self._passphrase!r}",
@@ -110,13 +110,17 @@ class LakeSource:
             )
         if max(layout) > 0 and layout != manifest.layout:
             _log.warning("the lake's .config.json wins over the settings", lake=self._store.name, layout=manifest.layout)
-        return _Opened(manifest.layout, self._newest(manifest.layout))
+        self._layout = manifest.layout
+        return manifest.layout
 
-    def _newest(self, layout: Layout) -> Found | None:
+    def _newest(self, layout: Layout) -> int:
+        """The last ledger of the newest object, 0 when there is none."""
         found = self._retry.run(f"listing {self._store.name}", lambda: self._store.newest(layout))
-        if found is not None:
-            self.tip = max(self.tip or 0, found.batch.last)
-        return found
+        if found is None:
+            return 0
+        self._typical_bytes = found.size
+        self.tip = max(self.tip or 0, found.batch.last)
+        return found.batch.last
 
     def _beginning(self, layout: Layout) -> int:
         oldest = self._retry.run(f"listing {self._store.name}", lambda: self._store.oldest(layout))
@@ -126,14 +130,16 @@ class LakeSource:
             )
         return oldest.batch.first
 
-    def _objects(self, lake: _Opened, first: int, through: int) -> Iterator[tuple[Batch, bytes]]:
+    def _objects(self, layout: Layout, first: int, through: int) -> Iterator[tuple[Batch, bytes]]:
         """Objects from the one that holds `first` to the one that holds `through`, in order; waits for those not there yet."""
-        layout, settings = lake.layout, self._settings
+        if through > (self.tip or 0):
+            self._newest(layout)
+        settings = self._settings
         prefetch = Prefetch(
             layout,
             lambda wanted: self._store.get(layout.key_of(wanted)),
             Limits(settings.readers, settings.prefetch_objects, settings.prefetch_bytes),
-            lake.newest.size if lake.newest else _TYPICAL_OBJECT_BYTES,
+            self._typical_bytes,
         )
         batch, polls = layout.batch_of(first), 0
         try:
@@ -169,12 +175,12 @@ class LakeSource:
         """An object is not there: wait for it at the tip. False: stop. IntegrityError when there are newer ones."""
         if polls % _POLLS_PER_LISTING == 0:
             newest = self._newest(layout)
-            if newest is not None and newest.batch.first > batch.first:
+            if newest > batch.last:
                 key = layout.key_of(batch)
                 if self._retry.run("reading the lake", lambda: self._store.get(key)) is not None:
                     return True  # it came between the two questions
                 raise IntegrityError(
-                    f"{self._store.name} has no object {key}, and newer ones up to ledger {newest.batch.last}",
+                    f"{self._store.name} has no object {key}, and newer ones up to ledger {newest}",
                     hint="the lake has a hole: read those ledgers from another source",
                 )
         return not self._wait(self._poll_seconds)

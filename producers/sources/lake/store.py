@@ -49,12 +49,12 @@ class Found(NamedTuple):
 
 
 class LakeStore:
-    """`name` is what messages show: the place without user, password and query."""
+    """`name` is what messages show: the lake's URL, which holds no secrets."""
 
     def __init__(self, settings: LakeSettings, network: str) -> None:
         """ConfigurationError for a place that cannot be one. Nothing is asked of a server yet."""
         settings = located(settings, network)
-        self.name = shown(settings.url)
+        self.name = settings.url.rstrip("/")
         self._sorted = True
         self._store = self._opened(settings)
 
@@ -146,9 +146,10 @@ class LakeStore:
                 raise ConfigurationError(f"lake folder {folder} does not exist", hint="set --lake-url or LUMENSTREAM_LAKE__URL")
             self._sorted = False
             return LocalStore(folder)
+        gcs = urlsplit(settings.url).scheme == "gs"
         options: dict[str, Any] = {
             "region": settings.region,
-            "endpoint": settings.endpoint,
+            "base_url" if gcs else "endpoint": settings.endpoint,
             "skip_signature": settings.anonymous,
         }
         try:
@@ -197,14 +198,6 @@ def folder_of(url: str) -> Path | None:
         return Path(url)
     parts = urlsplit(url)
     return Path(unquote(parts.path)) if parts.scheme == "file" else None
-
-
-def shown(url: str) -> str:
-    """A lake's URL without user, password and query."""
-    if "://" not in url:
-        return url
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".rstrip("/")
 
 
 def _first(found: Found) -> int:
