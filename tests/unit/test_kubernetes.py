@@ -1,0 +1,160 @@
+"""The manifests: valid for Kubernetes, and every command, setting, port, page and metric in them exists in the program."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+
+from lumenstream.cli.main import build
+from lumenstream.masking import leaves
+from lumenstream.settings import Settings, load_settings
+from lumenstream.status import targets
+from tests.unit.test_house import REPOSITORY, metric_names, names_in
+
+# It has no types: mypy sees what is used here.
+kubernetes_validate: Any = import_module("kubernetes_validate")
+
+FOLDER = REPOSITORY / "ops/kubernetes"
+BASE = FOLDER / "base"
+VERSION = "1.31"  # the oldest Kubernetes that these are for
+PAGES = {"/health", "/ready", "/metrics"}
+COMPONENT = "app.kubernetes.io/component"
+PORTS = {
+    "producer": "producer.http_port",
+    "worker": "process.http_port",
+    "sink": "sink.http_port",
+    "publisher": "publisher.http_port",
+    "maintenance": "maintenance.http_port",
+    "api": "api.port",
+}
+
+
+def documents(path: Path) -> list[dict[str, Any]]:
+    return [found for found in yaml.safe_load_all(path.read_text(encoding="utf-8")) if found is not None]
+
+
+def resources() -> list[dict[str, Any]]:
+    kustomization = documents(BASE / "kustomization.yaml")[0]
+    return [found for name in kustomization["resources"] for found in documents(BASE / name)]
+
+
+def of_kind(*kinds: str) -> dict[str, dict[str, Any]]:
+    return {found["metadata"]["name"]: found for found in resources() if found["kind"] in kinds}
+
+
+def pods() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name and template of everything that runs."""
+    for name, found in of_kind("Deployment", "Job").items():
+        yield name, found["spec"]["template"]
+
+
+def containers() -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, pod in pods():
+        for container in [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]:
+            yield name, container
+
+
+def defaults() -> dict[str, Any]:
+    return {leaf.path: leaf.value for leaf in leaves(Settings.model_construct(), {})}
+
+
+def matches(selector: dict[str, Any], labels: dict[str, str]) -> bool:
+    wanted = selector.get("matchLabels", {})
+    sets = {entry["key"]: entry["values"] for entry in selector.get("matchExpressions", [])}
+    return all(labels.get(key) == value for key, value in wanted.items()) and all(labels.get(key) in sets[key] for key in sets)
+
+
+def test_kubernetes_takes_every_manifest() -> None:
+    found = [*resources(), *documents(BASE / "secret.example.yaml")]
+    assert len(found) > 20
+    for manifest in found:
+        kubernetes_validate.validate(manifest, VERSION, strict=True)
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(found[0] | {"dta": {}}, VERSION, strict=True)
+
+
+def test_the_base_names_every_file_and_no_resource_twice() -> None:
+    listed = set(documents(BASE / "kustomization.yaml")[0]["resources"])
+    assert listed | {"kustomization.yaml", "secret.example.yaml"} == {path.name for path in BASE.glob("*.yaml")}
+    names = [(found["kind"], found["metadata"]["name"]) for found in resources()]
+    assert len(set(names)) == len(names)
+
+
+def test_every_role_has_a_deployment_with_its_command_and_port() -> None:
+    commands = set(getattr(typer.main.get_command(build()), "commands"))  # noqa: B009 (a group, typed as a command)
+    assert {container["args"][0] for _, container in containers()} <= commands
+    deployments, services = of_kind("Deployment"), of_kind("Service")
+    assert deployments.keys() == PORTS.keys()
+    for name, setting in PORTS.items():
+        (container,) = deployments[name]["spec"]["template"]["spec"]["containers"]
+        assert container["ports"] == [{"name": "http", "containerPort": defaults()[setting]}], name
+        assert services[name]["spec"]["ports"][0]["port"] == defaults()[setting], name
+        annotations = deployments[name]["spec"]["template"]["metadata"]["annotations"]
+        assert annotations["prometheus.io/port"] == str(defaults()[setting]), name
+
+
+def test_probes_ask_for_pages_that_are_there_and_pods_are_confined() -> None:
+    for name, container in containers():
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            if name in PORTS:
+                assert container[probe]["httpGet"]["path"] in PAGES and container[probe]["httpGet"]["port"] == "http", name
+        if name in PORTS:
+            assert container["livenessProbe"]["httpGet"]["path"] == "/metrics", "a role that waits must not be restarted"
+        assert container["resources"]["limits"]["memory"] and container["resources"]["requests"], name
+        assert container["securityContext"]["readOnlyRootFilesystem"] and container["image"] == "lumenstream"
+    user = re.search(r"^USER (\d+)$", (REPOSITORY / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert user is not None
+    for name, pod in pods():
+        assert pod["spec"]["securityContext"]["runAsUser"] == int(user[1]), name
+        assert name not in PORTS or pod["spec"]["terminationGracePeriodSeconds"] >= 40, name
+
+
+def test_settings_exist_and_are_accepted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    values = of_kind("ConfigMap")["lumenstream"]["data"] | documents(BASE / "secret.example.yaml")[0]["stringData"]
+    known = {leaf.variable for leaf in leaves(Settings.model_construct(), {})}
+    assert {name for name in values if name.startswith("LUMENSTREAM_")} - known == set()
+    assert set(values) - known == {"PGPASSWORD"}
+    monkeypatch.chdir(tmp_path)
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+    named = re.findall(r"(\S+?)=http://([a-z-]+):(\d+)", settings.status.targets.replace(",", " "))
+    assert {role for role, _, _ in named} == PORTS.keys() <= set(targets.KINDS)
+    services = of_kind("Service")
+    for role, service, port in named:
+        assert services[service]["spec"]["selector"] == {COMPONENT: role}
+        assert services[service]["spec"]["clusterIP"] == "None", "every member by itself"
+        assert int(port) == defaults()[PORTS[role]]
+
+
+def test_selectors_find_pods_and_policies_open_the_right_ports() -> None:
+    labels = {name: pod["metadata"]["labels"] for name, pod in pods()}
+    for found in of_kind("Deployment").values():
+        assert matches(found["spec"]["selector"], found["spec"]["template"]["metadata"]["labels"])
+    for name, budget in of_kind("PodDisruptionBudget").items():
+        assert [role for role, found in labels.items() if matches(budget["spec"]["selector"], found)] == [name]
+    policies = of_kind("NetworkPolicy")
+    chosen = [name for policy in policies.values() for name in labels if matches(policy["spec"]["podSelector"], labels[name])]
+    assert sorted(chosen) == sorted(labels), "every pod is under one policy"
+    ports = {port["port"] for policy in policies.values() for rule in policy["spec"]["ingress"] for port in rule["ports"]}
+    assert ports == {defaults()[setting] for setting in PORTS.values()}
+
+
+def test_workers_scale_on_a_metric_of_ours_up_to_the_partitions() -> None:
+    scalers = of_kind("HorizontalPodAutoscaler")
+    for name, scaler in scalers.items():
+        assert scaler["spec"]["scaleTargetRef"]["name"] == name
+        assert "replicas" not in of_kind("Deployment")[name]["spec"], "an apply would undo what the autoscaler did"
+    worker = scalers["worker"]["spec"]
+    partitions = of_kind("ConfigMap")["lumenstream"]["data"]["LUMENSTREAM_KAFKA__PARTITIONS"]
+    assert worker["maxReplicas"] == int(partitions)
+    (rule,) = documents(FOLDER / "adapter-rules.yaml")[0]["externalRules"]
+    assert worker["metrics"][0]["external"]["metric"]["name"] == rule["name"]["as"]
+    assert names_in(rule["metricsQuery"]) | {rule["seriesQuery"]} <= metric_names()
