@@ -7,7 +7,7 @@ its topics and its first offsets from here. A broker that refuses our topic sett
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -348,7 +348,21 @@ class GroupReader:
 
     def behind(self) -> dict[tuple[str, int], int]:
         """By topic and partition the next offset of the group, where there are messages from there on. Else UnreachableError."""
-        timeout, found = self._settings.request_timeout_seconds, {}
+        found = {}
+        for place, committed, (low, high) in self._positions():
+            following = max(committed, low)
+            if following < high:
+                found[place] = following
+        return found
+
+    def lost(self) -> dict[tuple[str, int], tuple[int, int]]:
+        """By topic and partition the next offset of the group, and the first one that is still there, where that comes later: the
+        broker deleted what lies between before the group had read it. Else UnreachableError."""
+        return {place: (committed, marks.low) for place, committed, marks in self._positions() if 0 <= committed < marks.low}
+
+    def _positions(self) -> Iterator[tuple[tuple[str, int], int, Watermarks]]:
+        """Topic and partition, next offset (negative: never committed), watermarks."""
+        timeout = self._settings.request_timeout_seconds
         try:
             for answer in self._consumer.committed(self._asked, timeout=timeout):
                 if answer.error is not None:
@@ -356,12 +370,9 @@ class GroupReader:
                 marks = self._consumer.get_watermark_offsets(answer, timeout=timeout, cached=False)
                 if marks is None:
                     raise UnreachableError(f"watermarks of {answer.topic} [{answer.partition}]: no answer", hint=_HINT)
-                following = max(answer.offset, marks[0])
-                if following < marks[1]:
-                    found[answer.topic, answer.partition] = following
+                yield (answer.topic, answer.partition), answer.offset, Watermarks(*marks)
         except KafkaException as error:
             raise UnreachableError(f"offsets of group {self._group}: {reason(error)}", hint=_HINT) from error
-        return found
 
     def close(self) -> None:
         self._consumer.close()

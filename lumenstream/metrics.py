@@ -70,6 +70,9 @@ ASSIGNED_PARTITIONS: Final = Gauge("lumenstream_assigned_partitions", "Partition
 # Workers that stood still and started anew, which mends it; should be rare: increase(lumenstream_worker_restarts_total[1h]) > 0
 WORKER_RESTARTS: Final = Counter("lumenstream_worker_restarts", "Fresh starts of a worker that read nothing although it could")
 
+# Retention of the broker has passed a worker: increase(lumenstream_lost_messages_total[1h]) > 0
+LOST_MESSAGES: Final = Counter("lumenstream_lost_messages", "Ledgers that the broker deleted before a worker read them")
+
 # Ledgers behind: max(lumenstream_produced_ledger) - max(lumenstream_cursor_ledger)
 CURSOR_LEDGER: Final = Gauge("lumenstream_cursor_ledger", "Highest ledger committed to the database")
 

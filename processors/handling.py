@@ -60,7 +60,7 @@ class Outgoing(NamedTuple):
 class Status:
     """What /health tells of a worker. `unreadable` counts messages without usable headers: no sink will report those.
 
-    `restarts`: how often it stood still and started anew.
+    `restarts`: how often it stood still and started anew; `lost`: what the broker deleted before the group had read it.
     """
 
     started: bool = False
@@ -72,6 +72,7 @@ class Status:
     unreadable: int = 0
     restarts: int = 0
     problem: str = ""
+    lost: str = ""
 
 
 class _Shared:

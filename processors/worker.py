@@ -71,6 +71,8 @@ def run(
         kafka.ensure_topics(settings.kafka)
         if worker == 0:
             set_first_offsets(settings)
+        if not settings.process.backfill:
+            note_lost_ledgers(settings, status)
         _log.info(
             "worker started",
             worker=worker,
@@ -96,9 +98,29 @@ def health(status: Status, worker: int) -> Health:
         "failures": status.failures,
         "unreadable_messages": status.unreadable,
         "restarts": status.restarts,
+        "problems": [status.lost] if status.lost else [],
         "error": status.problem,
     }
     return Health(ok=not status.problem, ready=status.started and not status.problem, details=details)
+
+
+def note_lost_ledgers(settings: Settings, status: Status) -> None:
+    """Say so when the broker deleted ledgers that the group had not read. It goes on with the first that is there: the sink waits
+    for those that are missing, and takes what comes later when they have been made again."""
+    reader = kafka.GroupReader(settings.kafka, group_of(settings), (settings.kafka.topic(Topic.LEDGERS),))
+    try:
+        lost = reader.lost()
+    finally:
+        reader.close()
+    if not lost:
+        return
+    messages = sum(low - needed for needed, low in lost.values())
+    metrics.LOST_MESSAGES.inc(messages)
+    status.lost = (
+        f"the broker deleted {messages} ledgers on {len(lost)} partitions before they were read: "
+        "lumenstream produce --from N makes them again, N being the ledger after the cursor"
+    )
+    _log.error("ledgers are lost", problem=status.lost, partitions=sorted(partition for _, partition in lost))
 
 
 def set_first_offsets(settings: Settings) -> None:

@@ -7,10 +7,11 @@ import platform
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from enum import IntEnum
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from lumenstream import database, masking
+from lumenstream.cli.checkresult import Level, Result
+from lumenstream.cli.retention_checks import retention_passed
 from lumenstream.errors import LumenstreamError
 from lumenstream.settings import Settings
 from lumenstream.status import database_status, endpoints, scrape
@@ -18,24 +19,6 @@ from lumenstream.status import database_status, endpoints, scrape
 _TIMEOUT_S: Final = 1.0
 _LAG_WARN_LEDGERS: Final = 100
 _OLDEST_PYTHON: Final = (3, 11)
-
-
-class Level(IntEnum):
-    OK = 0
-    WARN = 1
-    FAIL = 2
-
-
-class Result(NamedTuple):
-    """One line of the doctor."""
-
-    level: Level
-    name: str
-    text: str
-    mend: str = ""
-
-    def to_json(self) -> dict[str, str]:
-        return {"level": self.level.name.lower(), "name": self.name, "text": self.text, "mend": self.mend}
 
 
 def run(settings: Settings) -> Iterator[Result]:
@@ -47,6 +30,7 @@ def run(settings: Settings) -> Iterator[Result]:
         ("source", _source),
         ("kafka", _kafka),
         ("database", _database),
+        ("retention", retention_passed),
         ("processors", _processors),
         ("roles", _roles),
     )

@@ -82,21 +82,22 @@ def doctor(ctx: typer.Context, as_json: _JsonOption = False) -> None:
     Example: lumenstream doctor --database-url postgresql://postgres@127.0.0.1/lumenstream
     """
     from lumenstream.cli import checks
+    from lumenstream.cli.checkresult import Level
 
     settings = settings_of(ctx)
-    worst = checks.Level.OK
+    worst = Level.OK
     results = []
     for result in checks.run(settings):
         worst = max(worst, result.level)
         if as_json:
             results.append(result.to_json())
         else:
-            mend = f"\n        mend: {result.mend}" if result.mend and result.level is not checks.Level.OK else ""
+            mend = f"\n        mend: {result.mend}" if result.mend and result.level is not Level.OK else ""
             typer.echo(f"{result.level.name.lower():<5} {result.name}: {result.text}{mend}")
             sys.stdout.flush()
     if as_json:
         typer.echo(orjson.dumps(results, option=orjson.OPT_INDENT_2))
-    if worst is checks.Level.FAIL:
+    if worst is Level.FAIL:
         raise typer.Exit(int(ExitCode.FAILED))
 
 

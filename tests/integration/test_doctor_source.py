@@ -10,7 +10,8 @@ import psycopg
 import pytest
 
 from lumenstream.bench.lakefiles import write_lake
-from lumenstream.cli.checks import Level, Result, run
+from lumenstream.cli.checkresult import Level, Result
+from lumenstream.cli.checks import run
 from lumenstream.settings import Settings, load_settings
 from producers.sources.lake import Layout
 from sandbox import ClosedLedger

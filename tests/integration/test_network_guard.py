@@ -10,6 +10,7 @@ import pytest
 from api.server import run as serve
 from lumenstream import database
 from lumenstream.cli import checks
+from lumenstream.cli.checkresult import Level
 from lumenstream.errors import IntegrityError
 from lumenstream.settings import NetworkSettings, Settings
 from producers.position import database_cursor
@@ -43,7 +44,7 @@ def test_every_role_refuses_the_database_of_another_network(world: World) -> Non
         database_cursor(other)
     with pytest.raises(IntegrityError, match="the database holds ledgers"):
         serve(other)
-    assert [result.level for result in checks.run(other) if "the database holds ledgers" in result.text] == [checks.Level.FAIL]
+    assert [result.level for result in checks.run(other) if "the database holds ledgers" in result.text] == [Level.FAIL]
     assert database_cursor(own) == 101
 
 
