@@ -248,14 +248,15 @@ def test_connections_that_died_are_replaced(own_api: Api, database_url: str) -> 
     own_api.data(SMALL)
 
 
-def test_the_query_page_needs_nothing_from_elsewhere(api: Api) -> None:
+def test_the_pages_need_nothing_from_elsewhere(api: Api) -> None:
     for path in ("/", PATH):
         answer = api.http.get(path, headers={"accept": "text/html,*/*"})
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith("text/html")
         assert "default-src 'none'" in answer.headers["content-security-policy"]
-        parts = re.findall(r'(?:src|href)="([^"]+)"', answer.text)
-        assert parts
+        assert "://" not in answer.text
+        parts = re.findall(r'<(?:script|link)[^>]* (?:src|href)="([^"]+)"', answer.text)
+        assert len(parts) == 2
         for part in parts:
             assert api.http.get(part).status_code == 200
     assert api.http.get("/static/..%2fserver.py").status_code == 404
