@@ -30,6 +30,15 @@ def examples() -> list[tuple[str, str]]:
     return found
 
 
+def test_the_python_example_prints_what_the_document_says(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    blocks = BLOCK.findall(DOCUMENT.read_text(encoding="utf-8"))
+    (place,) = [index for index, (language, _) in enumerate(blocks) if language == "python"]
+    (_, program), (language, printed) = blocks[place : place + 2]
+    assert language == "text"
+    exec(program.replace("http://localhost:8001", str(api.http.base_url)), {})
+    assert sorted(capsys.readouterr().out.splitlines()) == sorted(printed.splitlines())
+
+
 def test_there_are_examples() -> None:
     assert len(examples()) >= LEAST
 
