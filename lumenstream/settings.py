@@ -333,6 +333,12 @@ class HttpSettings(_Section):
     host: str = Field("127.0.0.1", description="where roles serve /health, /ready and /metrics; 0.0.0.0 in a container")
 
 
+class BenchSettings(_Section):
+    ledgers: int = Field(0, ge=0, le=100_000, description="ledgers in a benchmark of the pipeline; 0: its own default")
+    workers: int = Field(1, ge=1, le=64, description="worker processes of a benchmark of the pipeline")
+    depth: int = Field(0, ge=0, le=1_000_000_000, description="rows in each history table before bench ingest begins")
+
+
 class LogSettings(_Section):
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level: debug, info, warning, error")
     format: Literal["console", "json"] = Field("console", description="console for eyes, json for machines")
@@ -369,6 +375,7 @@ class Settings(BaseSettings):
     tracker: TrackerSettings = TrackerSettings()
     sandbox: SandboxSettings = SandboxSettings()
     http: HttpSettings = HttpSettings()
+    bench: BenchSettings = BenchSettings()
     log: LogSettings = LogSettings()
 
 

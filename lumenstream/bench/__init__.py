@@ -13,4 +13,5 @@ BENCHMARKS: Final[dict[str, str]] = {
     "lake": "lumenstream.bench.lakeread",
     "live": "lumenstream.bench.live",
     "plans": "lumenstream.bench.plans",
+    "sustained": "lumenstream.bench.sustained",
 }

@@ -19,8 +19,9 @@ from typing import Any, Final, NamedTuple
 import orjson
 import psycopg
 
+from lumenstream.bench.cpu import cpu_of
 from lumenstream.bench.load import Load, generate, post
-from lumenstream.bench.pipeline import answers, cpu_of, percentile
+from lumenstream.bench.pipeline import answers, percentile
 from lumenstream.bench.written import written_database
 from lumenstream.embedded.processes import ChildProcess, Command, free_port
 from lumenstream.errors import LumenstreamError

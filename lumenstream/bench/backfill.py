@@ -7,79 +7,81 @@ start of the command, so it holds the start of its processes; `steady_...` from 
 from __future__ import annotations
 
 import os
-import resource
 import time
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
-import orjson
 import psycopg
 
-from lumenstream.bench.pipeline import BenchPipeline, made_ledgers
-from lumenstream.embedded.processes import ChildProcess, Command
+from lumenstream.bench.cpu import commands_below
+from lumenstream.bench.lake import MadeLedger
+from lumenstream.bench.pipeline import BenchPipeline, made_ledgers, write_files
+from lumenstream.embedded.processes import ChildProcess
 from lumenstream.errors import LumenstreamError
 from lumenstream.settings import Settings
 
-DEFAULT_LEDGERS = 200
-DEFAULT_WORKERS = 1
-DEFAULT_RANGE_SIZE = 16
-TIMEOUT_SECONDS = 900.0
+DEFAULT_LEDGERS: Final = 600
+DEFAULT_RANGE_SIZE: Final = 16
+TIMEOUT_SECONDS: Final = 900.0
+SAMPLE_SECONDS: Final = 0.25
 
 
 def run(settings: Settings) -> dict[str, Any]:
-    """LUMENSTREAM_BENCH_LEDGERS and LUMENSTREAM_BENCH_WORKERS set how many there are; the range size is 16 unless the setting
-    says otherwise, so that a short run has ranges to share out."""
-    count = int(os.environ.get("LUMENSTREAM_BENCH_LEDGERS", DEFAULT_LEDGERS))
-    workers = int(os.environ.get("LUMENSTREAM_BENCH_WORKERS", DEFAULT_WORKERS))
+    """Keys: ledgers, workers, range_size, seconds, ledgers_per_second and rows_per_second (with the start of the processes),
+    steady_ledgers_per_second, rows (by table), cpu_seconds and cpu_ms_per_ledger (by process, their start included). The range
+    size is 16 unless LUMENSTREAM_KAFKA__BACKFILL_RANGE_SIZE says otherwise, so that a short run has ranges to share out."""
+    count, workers = settings.bench.ledgers or DEFAULT_LEDGERS, settings.bench.workers
     range_size = int(os.environ.get("LUMENSTREAM_KAFKA__BACKFILL_RANGE_SIZE", DEFAULT_RANGE_SIZE))
     with BenchPipeline(settings, "backfill") as pipeline:
-        folder = pipeline.folder / "ledgers"
-        folder.mkdir()
-        ledgers = made_ledgers(settings, count + 1)
-        first = last = 0
-        for made in ledgers:
-            first, last = first or made.sequence, made.sequence
-            if made.sequence < first + count:
-                (folder / f"{made.sequence}.xdr").write_bytes(made.data)
-            else:
-                pipeline.fill(iter([made]))
-        pipeline.start("sink")
-        pipeline.start("process")
-        pipeline.wait_for_cursor(last, TIMEOUT_SECONDS)
-        pipeline.stop("process")
-        used = _cpu_of_children()
-        started = time.monotonic()
-        command = pipeline.command_line(
-            *("backfill", "--start", str(first), "--end", str(last - 1), "--workers", str(workers)),
-            *("--source", "files", "--path", str(folder), "--log-dir", str(pipeline.folder), "--json"),
-        )
+        ledgers = list(made_ledgers(settings, count + 1))
+        first, last = ledgers[0].sequence, ledgers[-1].sequence
+        write_files(pipeline.folder / "ledgers", ledgers[:-1])
+        _commit_one(pipeline, ledgers[-1])
+        del ledgers
+        arguments = ("--start", str(first), "--end", str(last - 1), "--workers", str(workers))
+        files = ("--source", "files", "--path", str(pipeline.folder / "ledgers"), "--log-dir", str(pipeline.folder), "--json")
+        command = pipeline.command_line("backfill", *arguments, *files)
         environment = {**command.environment, "LUMENSTREAM_KAFKA__BACKFILL_RANGE_SIZE": str(range_size)}
-        child = ChildProcess("backfill", Command(command.argv, command.log, environment, command.working_directory))
+        child = ChildProcess("backfill", replace(command, environment=environment))
+        pipeline.cpu.begin()
+        started = time.monotonic()
         with child:
+            _watch(pipeline, child)
             code = child.wait(TIMEOUT_SECONDS)
         wall = time.monotonic() - started
         if code != 0:
             raise LumenstreamError(f"the backfill ended with exit code {code}:\n{child.log_tail()}")
-        used = _cpu_of_children() - used
         rows = pipeline.rows()
         steady, steady_ledgers = _steady(pipeline.url)
-        summary = orjson.loads(child.log_tail(1))
     return {
         "ledgers": count,
         "workers": workers,
         "range_size": range_size,
         "seconds": round(wall, 2),
         "ledgers_per_second": round(count / wall, 1),
-        "job_seconds": summary["seconds"],
         "steady_ledgers_per_second": round(steady_ledgers / steady, 1) if steady else None,
         "rows": rows,
         "rows_per_second": round(sum(rows.values()) / wall),
-        "cpu_ms_per_ledger": round(1000 * used / count, 1),  # of the command, its workers and its sink
+        **pipeline.cpu.report(count),
     }
 
 
-def _cpu_of_children() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+def _commit_one(pipeline: BenchPipeline, ledger: MadeLedger) -> None:
+    """The live pipeline brings in the last ledger, so that there is a gap to fill."""
+    pipeline.start("sink")
+    pipeline.start("process")
+    pipeline.fill(iter([ledger]))
+    pipeline.wait_for_cursor(ledger.sequence, TIMEOUT_SECONDS)
+    pipeline.stop("process")
+    pipeline.stop("sink")
+
+
+def _watch(pipeline: BenchPipeline, child: ChildProcess) -> None:
+    """Sample what the command and its workers and sinks use, until it ends."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while child.running and time.monotonic() < deadline:
+        pipeline.cpu.sample({child.pid: "backfill", **commands_below(child.pid)})
+        time.sleep(SAMPLE_SECONDS)
 
 
 def _steady(url: str) -> tuple[float, int]:

@@ -1,50 +1,53 @@
-"""Ledgers a second from topic `ledgers` to committed rows: one worker, one sink, everything on this machine.
+"""Live catch-up, end to end: ledger files, producer, topic, workers, the live sink, every table; everything on this machine.
 
-The topic is filled first; then worker and sink start, and the clock runs from the first commit to the last. CPU seconds cover the
-same stretch, by process.
+Sink and workers stand ready, then the producer starts. The clock runs from the first commit to the last, and CPU seconds cover
+the same stretch, by process. With a depth the history tables hold so many rows each beforehand, in the chunks written to.
 """
 
 from __future__ import annotations
 
-import os
-from typing import Any
+from typing import Any, Final
 
-from lumenstream.bench.pipeline import BenchPipeline, made_ledgers
+from lumenstream.bench.depth import fill
+from lumenstream.bench.pipeline import BenchPipeline, made_ledgers, write_files
 from lumenstream.settings import Settings
 
-DEFAULT_LEDGERS = 240
-TIMEOUT_SECONDS = 900.0
+DEFAULT_LEDGERS: Final = 600
+TIMEOUT_SECONDS: Final = 900.0
+DAY: Final = 1_795_219_200  # 2026-11-21, Unix seconds
+EVENING: Final = DAY + 20 * 3600  # the ledgers close in the evening of the day that `fill` fills
 
 
 def run(settings: Settings) -> dict[str, Any]:
-    """Keys: ledgers, ledgers_per_second, rows_per_second, rows (by table), cpu_seconds and cpu_ms_per_ledger (by process).
-    LUMENSTREAM_BENCH_LEDGERS sets the number of ledgers."""
-    count = int(os.environ.get("LUMENSTREAM_BENCH_LEDGERS", DEFAULT_LEDGERS))
-    moves: list[tuple[int, float]] = []
-    before: dict[str, float] = {}
+    """Keys: ledgers, workers, depth, seconds, ledgers_per_second, rows_per_second, rows (by table), cpu_seconds and
+    cpu_ms_per_ledger (by process), ledgers_per_commit."""
+    count, workers, depth = settings.bench.ledgers or DEFAULT_LEDGERS, settings.bench.workers, settings.bench.depth
     with BenchPipeline(settings, "ingest") as pipeline:
-        sent = pipeline.fill(made_ledgers(settings, count))
-
-        def seen(cursor: int, at: float) -> None:
-            if not moves:
-                before.update(pipeline.cpu_seconds())
-            moves.append((cursor, at))
-
+        folder = pipeline.folder / "lake"
+        last = write_files(folder, made_ledgers(settings, count, close_time=EVENING))[-1].sequence
+        fill(pipeline.url, DAY, EVENING, depth)
+        before = pipeline.rows()
         pipeline.start("sink")
-        pipeline.start("process")
-        pipeline.wait_for_cursor(sent[-1].sequence, TIMEOUT_SECONDS, seen)
-        after = pipeline.cpu_seconds()
-        rows = pipeline.rows()
-    (first, started), (last, ended) = moves[0], moves[-1]
+        pipeline.start("process", "--workers", str(workers))
+        pipeline.start("produce", "--source", "files", "--path", str(folder))
+        moves: list[tuple[int, float]] = []
+        for cursor, at in pipeline.commits(last, TIMEOUT_SECONDS):
+            if not moves:
+                pipeline.cpu.begin()
+            pipeline.cpu.sample_now_and_then()
+            moves.append((cursor, at))
+        pipeline.cpu.sample()
+        rows = {table: found - before[table] for table, found in pipeline.rows().items()}
+    (first, started), (_, ended) = moves[0], moves[-1]
     measured, seconds = last - first, ended - started
-    cpu = {name: round(after[name] - before.get(name, 0.0), 2) for name in after}
     return {
         "ledgers": count,
-        "measured_ledgers": measured,
+        "workers": workers,
+        "depth": depth,
         "seconds": round(seconds, 2),
         "ledgers_per_second": round(measured / seconds, 1),
         "rows_per_second": round(sum(rows.values()) / count * measured / seconds),
         "rows": rows,
-        "cpu_seconds": cpu,
-        "cpu_ms_per_ledger": {name: round(1000 * used / measured, 1) for name, used in cpu.items()},
+        "ledgers_per_commit": round(measured / max(1, len(moves) - 1), 1),
+        **pipeline.cpu.report(measured),
     }

@@ -11,7 +11,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -19,24 +19,29 @@ from typing import Final, Self
 
 import httpx
 import psycopg
+import zstandard
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from psycopg import sql
 
 from lumenstream import kafka
+from lumenstream.bench.cpu import CpuMeter
 from lumenstream.bench.lake import MadeLedger, make_ledgers
 from lumenstream.embedded.processes import ChildProcess, Command, free_port
 from lumenstream.errors import ConfigurationError, LumenstreamError, UnreachableError
-from lumenstream.settings import PASSPHRASES, Settings
+from lumenstream.settings import NetworkSettings, Settings
 from lumenstream.xdr import read_header
-from schemas.assets import network_id
 from schemas.messages import LedgerHeaders, Topic, partition_of, range_key
 
-PUBNET_ID: Final = network_id(PASSPHRASES["pubnet"])
-TABLES: Final = ("transactions", "transactions_accounts", "operations", "operations_accounts", "state_changes", "ledgers")
+PUBNET: Final = NetworkSettings(name="pubnet")
+PUBNET_ID: Final = PUBNET.network_id()
+TABLES: Final = (
+    *("transactions", "transactions_accounts", "operations", "operations_accounts", "state_changes"),
+    *("trades", "claimable_balance_events"),
+)
 _READY_SECONDS: Final = 60.0
-_POLL_SECONDS: Final = 0.02
-_CLOCK_TICKS: Final = os.sysconf("SC_CLK_TCK")
+_SAMPLE_SECONDS: Final = 0.5
+NOTIFY_CHANNEL: Final = "lumenstream_ledger"
 
 
 def real_ledgers(settings: Settings) -> list[bytes]:
@@ -51,13 +56,18 @@ def real_ledgers(settings: Settings) -> list[bytes]:
 
 
 class BenchPipeline:
-    """Use as a context manager. Roles are started by name; `cpu_seconds` says what each process has used."""
+    """Use as a context manager. Roles are started by name; `cpu` says what each process uses.
 
-    def __init__(self, settings: Settings, name: str) -> None:
+    `network`: name and passphrase of the ledgers' network.
+    """
+
+    def __init__(self, settings: Settings, name: str, network: NetworkSettings = PUBNET) -> None:
         self._settings = settings
+        self._network = network
         self._name = f"lumenstream_bench_{name}_{os.getpid()}"
         self._cleanup = ExitStack()
         self._roles: dict[str, ChildProcess] = {}
+        self.ports: dict[str, int] = {}
         self.prefix = f"{self._name}."
         self.url = ""
 
@@ -72,8 +82,12 @@ class BenchPipeline:
         self._cleanup.callback(self._drop_database, admin_url)
         self.url = psycopg.conninfo.make_conninfo(admin_url, dbname=self._name)
         self.settings = self._settings.model_copy(
-            update={"kafka": self._settings.kafka.model_copy(update={"topic_prefix": self.prefix})}
+            update={
+                "kafka": self._settings.kafka.model_copy(update={"topic_prefix": self.prefix}),
+                "network": self._network,
+            }
         )
+        self.cpu = CpuMeter(self._settings.kafka.bootstrap, self.url)
         self._command("migrate")
         kafka.wait_for_broker(self.settings.kafka, _READY_SECONDS)
         kafka.ensure_topics(self.settings.kafka)
@@ -92,7 +106,8 @@ class BenchPipeline:
         child.start()
         self._roles[role] = child
         child.wait_ready(lambda: answers(f"http://127.0.0.1:{port}/metrics"), _READY_SECONDS)
-        self.ports = {**getattr(self, "ports", {}), role: port}
+        self.ports[role] = port
+        self.cpu.roots[role] = child.pid
         return child
 
     def stop(self, role: str) -> None:
@@ -123,7 +138,7 @@ class BenchPipeline:
             close_time=made.close_time,
             ledger_hash=header.hash.hex(),
             protocol_version=header.protocol_version,
-            network_id=PUBNET_ID.hex(),
+            network_id=self._network.network_id().hex(),
         )
         while True:
             try:
@@ -139,21 +154,31 @@ class BenchPipeline:
             except BufferError:
                 producer.poll(0.1)
 
-    def wait_for_cursor(self, target: int, timeout_seconds: float, seen: Callable[[int, float], None] | None = None) -> None:
-        """Wait until the cursor reaches a ledger; `seen` hears of every move. LumenstreamError with logs on a time-out."""
-        deadline = time.monotonic() + timeout_seconds
-        last = 0
+    def commits(self, target: int, timeout_seconds: float) -> Iterator[tuple[int, float]]:
+        """Every commit until the database has a ledger: the cursor and when it was seen, in monotonic seconds.
+
+        Woken by NOTIFY, so that watching costs nothing. LumenstreamError with logs when time is over or a role has ended.
+        """
+        deadline, cursor = time.monotonic() + timeout_seconds, 0
         with psycopg.connect(self.url, autocommit=True) as connection:
-            while last < target:
-                row = connection.execute("SELECT value::int FROM ingest_store WHERE key = 'latest_ingest_ledger'").fetchone()
-                cursor = row[0] if row else 0
-                if cursor != last and seen is not None:
-                    seen(cursor, time.monotonic())
-                last = cursor
-                if time.monotonic() > deadline or not all(role.running for role in self._roles.values()):
+            connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(NOTIFY_CHANNEL)))
+            row = connection.execute("SELECT value::int FROM ingest_store WHERE key = 'latest_ingest_ledger'").fetchone()
+            cursor = row[0] if row else 0
+            if cursor:
+                yield cursor, time.monotonic()
+            while cursor < target:
+                for note in connection.notifies(timeout=_SAMPLE_SECONDS, stop_after=1):
+                    cursor = int(note.payload)
+                    yield cursor, time.monotonic()
+                ended = [name for name, role in self._roles.items() if not role.running and name != "produce"]
+                if ended or time.monotonic() > deadline:
                     logs = "\n".join(f"--- {name}\n{role.log_tail()}" for name, role in self._roles.items())
-                    raise LumenstreamError(f"the pipeline stopped at ledger {last} of {target}\n{logs}")
-                time.sleep(_POLL_SECONDS)
+                    raise LumenstreamError(f"the pipeline stopped at ledger {cursor} of {target}\n{logs}")
+
+    def wait_for_cursor(self, target: int, timeout_seconds: float) -> None:
+        """Wait until the database has a ledger. LumenstreamError as in `commits`."""
+        for _ in self.commits(target, timeout_seconds):
+            pass
 
     def rows(self) -> dict[str, int]:
         """Row count of every history table."""
@@ -164,22 +189,14 @@ class BenchPipeline:
                 counts[table] = row[0] if row else 0
             return counts
 
-    def cpu_seconds(self) -> dict[str, float]:
-        """User and system time so far, by process: the roles, this database's backends, the brokers of this machine."""
-        used = {name: cpu_of(role.pid) for name, role in self._roles.items()}
-        with psycopg.connect(self.url) as connection:
-            backends = connection.execute("SELECT pid FROM pg_stat_activity WHERE datname = current_database()").fetchall()
-        used["database"] = sum(cpu_of(pid) for (pid,) in backends)
-        used["broker"] = sum(cpu_of(pid) for pid in _broker_pids())
-        return used
-
     def command_line(self, role: str, *arguments: str) -> Command:
         """A command of ours against the servers and topics of this benchmark."""
         environment = {
             "LUMENSTREAM_DATABASE__URL": self.url,
             "LUMENSTREAM_KAFKA__BOOTSTRAP": self._settings.kafka.bootstrap,
             "LUMENSTREAM_KAFKA__TOPIC_PREFIX": self.prefix,
-            "LUMENSTREAM_NETWORK__NAME": "pubnet",
+            "LUMENSTREAM_NETWORK__NAME": self._network.name,
+            "LUMENSTREAM_NETWORK__PASSPHRASE": self._network.passphrase,
         }
         return Command(
             argv=(sys.executable, "-m", "lumenstream", role, *arguments),
@@ -205,9 +222,19 @@ class BenchPipeline:
             future.result(timeout=30)
 
 
-def made_ledgers(settings: Settings, count: int) -> Iterator[MadeLedger]:
-    """`count` consecutive ledgers of the public network's weight."""
-    return make_ledgers(real_ledgers(settings), count, PUBNET_ID)
+def made_ledgers(settings: Settings, count: int, **times: int) -> Iterator[MadeLedger]:
+    """`count` consecutive ledgers of the public network's weight. `times`: `close_time` and `seconds_between`."""
+    return make_ledgers(real_ledgers(settings), count, PUBNET_ID, **times)
+
+
+def write_files(folder: Path, ledgers: Iterable[MadeLedger]) -> list[MadeLedger]:
+    """Ledgers as the files of a lake hold them, zstd; returns them without their bytes."""
+    folder.mkdir()
+    compressor, written = zstandard.ZstdCompressor(level=3), []
+    for made in ledgers:
+        (folder / f"{made.sequence}.xdr.zst").write_bytes(compressor.compress(made.data))
+        written.append(made._replace(data=b""))
+    return written
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -221,24 +248,3 @@ def answers(url: str) -> bool:
         return httpx.get(url, timeout=2).status_code == httpx.codes.OK
     except httpx.TransportError:
         return False
-
-
-def cpu_of(pid: int) -> float:
-    """Seconds of CPU of a process and its ended children; 0 when it has gone."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return sum(int(field) for field in fields[11:15]) / _CLOCK_TICKS
-
-
-def _broker_pids() -> list[int]:
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (entry / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if b"kafka.Kafka" in command or b"tansu" in command.split(b"\0")[0]:
-            found.append(int(entry.name))
-    return found

@@ -21,14 +21,24 @@ def bench(
         int | None, typer.Option(min=1000, max=100_000_000, help="plans: rows of each table of history (200000)")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object a benchmark on stdout")] = False,
+    ledgers: Annotated[int | None, typer.Option("--ledgers", min=1, help="how many; ingest, backfill, live, sustained")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="processes; ingest, backfill, live, sustained")] = None,
+    depth: Annotated[int | None, typer.Option("--depth", min=0, help="rows in each history table beforehand; ingest")] = None,
 ) -> None:
-    """Measure: decoding against stellar_sdk, ledgers a second from topic to rows, seconds from close to visible, plans of reads.
+    """Measure: decoding against stellar_sdk, ledgers a second from source to rows, milliseconds from publish to visible, plans.
 
-    Example: lumenstream bench decode --json, lumenstream bench plans --rows 10000000
+    The pipeline's benchmarks report CPU seconds by process. They run on the configured servers, in a database and topics of
+    their own that are removed afterwards; figures count for a machine with nothing else on it.
+
+    Example: lumenstream bench decode --json
+
+    Example: lumenstream bench plans --rows 10000000
+
+    Example: lumenstream bench ingest --json --workers 2 --depth 10000000
     """
     if name != "all" and name not in BENCHMARKS:
         raise ConfigurationError(f"no benchmark {name!r}", hint=f"there are all, {', '.join(BENCHMARKS)}")
-    settings = settings_of(ctx)
+    settings = settings_of(ctx, bench__ledgers=ledgers, bench__workers=workers, bench__depth=depth)
     start_logging(settings, "bench")
     for chosen in BENCHMARKS if name == "all" else (name,):
         options = {"rows": rows} if chosen == "plans" and rows is not None else {}
