@@ -43,6 +43,7 @@ from api.types.later import (
 from schemas import strkey
 
 _WITH_HISTORY = strkey.WITH_ID | {strkey.ACCOUNT, strkey.CONTRACT}
+_BEHIND = {strkey.MUXED: strkey.ACCOUNT, strkey.MUXED_CONTRACT: strkey.CONTRACT}
 _HASH_CHARACTERS = 64
 _SHOWN_CHARACTERS = 200
 
@@ -61,7 +62,10 @@ class AccountStateChangeFilterInput:
     counterparty: str | None = strawberry.field(default=None, description="An address that takes part in the same operation.")
 
 
-@strawberry.type(description="An account or contract. Any valid address has one, with empty lists if it was never seen.")
+@strawberry.type(
+    description="An account or contract. Any valid address has one, with empty lists if it was never seen. An M address "
+    "has its own history, and holds what the account behind it holds."
+)
 class Account:
     key: strawberry.Private[AccountKey]
     address: str
@@ -132,14 +136,14 @@ class Account:
         self, info: Info, first: int | None = None, after: str | None = None, last: int | None = None, before: str | None = None
     ) -> paged.Connection[LaterBalance]:
         page = info.context.key_page(PageArguments(first, after, last, before), BALANCE)
-        return await balances.page(info.context, self.key.account_id, page)
+        return await balances.page(info.context, holder(self.key), page)
 
     @described("What others may spend of its custom tokens, as of the newest ledger.")
     async def sep41_allowances(
         self, info: Info, first: int | None = None, after: str | None = None, last: int | None = None, before: str | None = None
     ) -> paged.Connection[LaterAllowance]:
         page = info.context.key_page(PageArguments(first, after, last, before), ALLOWANCE)
-        listing = allowances(self.key.account_id)
+        listing = allowances(holder(self.key))
         rows = await page_of_allowances(info.context.database, listing, page, _allowance_place(page.cursor))
         counter = paged.counter(info.context, listing)
         return paged.connection(page, rows, balance_types.allowance_cursor, balance_types.allowance, counter)
@@ -149,7 +153,7 @@ class Account:
         self, info: Info, first: int | None = None, after: str | None = None, last: int | None = None, before: str | None = None
     ) -> paged.Connection[LaterClaimableBalance]:
         page = info.context.key_page(PageArguments(first, after, last, before), NAME)
-        listing = claimable_balances.pending(self.key.account_id)
+        listing = claimable_balances.pending(holder(self.key))
         rows = await claimable_balances.page_of_pending(info.context.database, listing, page)
         node = partial(claimable_types.claimable_balance, info.context)
         counter = paged.counter(info.context, listing)
@@ -170,7 +174,7 @@ class Account:
     ) -> paged.Connection[LaterClaimableBalanceEvent]:
         page = info.context.page(PageArguments(first, after, last, before), TIMED_CHANGE)
         window = window_of(page, since, until, from_ledger, to_ledger)
-        listing = claimable_balances.events_of_account(self.key.account_id, window)
+        listing = claimable_balances.events_of_account(holder(self.key), window)
         rows = await claimable_balances.page_of_events(info.context.database, listing, page)
         node = partial(claimable_types.event, info.context)
         counter = paged.counter(info.context, listing)
@@ -181,7 +185,7 @@ class Account:
         self, info: Info, first: int | None = None, after: str | None = None, last: int | None = None, before: str | None = None
     ) -> paged.Connection[LaterOffer]:
         page = info.context.page(PageArguments(first, after, last, before), ID)
-        listing = market.offers_of_account(self.key.account_id)
+        listing = market.offers_of_account(holder(self.key))
         rows = await market.page_of_offers(info.context.database, listing, page)
         node = partial(market_types.offer, info.context)
         return paged.connection(page, rows, market_types.offer_cursor, node, paged.counter(info.context, listing))
@@ -202,10 +206,15 @@ class Account:
     ) -> paged.Connection[LaterTrade]:
         page = info.context.page(PageArguments(first, after, last, before), TIMED_CHANGE)
         window = window_of(page, since, until, from_ledger, to_ledger)
-        listing = trades.of_account(self.key.account_id, window, asset)
+        listing = trades.of_account(holder(self.key), window, asset)
         rows = await trades.page_of_account(info.context.database, listing, page)
         node = partial(market_types.trade, info.context)
         return paged.connection(page, rows, market_types.trade_cursor, node, paged.counter(info.context, listing))
+
+
+def holder(key: AccountKey) -> bytes:
+    """Who holds what an address has: the account behind an M address, the contract behind a W address."""
+    return bytes((_BEHIND.get(key.account_id[0], key.account_id[0]),)) + key.account_id[1:]
 
 
 def account(key: AccountKey) -> Account:

@@ -24,13 +24,14 @@ from tests.integration.test_api_world import (
     VAULT,
     Api,
     api,
+    once,
     serving,
     settings_for,
     text,
     transaction_hash,
 )
 
-__all__ = ["api"]  # the fixture
+__all__ = ["api", "once"]  # the fixtures
 
 TRANSACTION_COUNT = LEDGERS * TRANSACTIONS
 OPERATION_COUNT = LEDGERS * sum(range(1, TRANSACTIONS + 1))
@@ -140,9 +141,9 @@ OWN_PART = """query($a: String!) { accountByAddress(address: $a) { transactions(
     stateChanges { __typename idString operation { id } account { address } } } } } }"""
 
 
-def test_an_account_s_own_part_of_each_transaction(api: Api) -> None:
+def test_an_account_s_own_part_of_each_transaction(once: Api) -> None:
     before = statements()
-    edges = api.data(OWN_PART, a=text(ALICE))["accountByAddress"]["transactions"]["edges"]
+    edges = once.data(OWN_PART, a=text(ALICE))["accountByAddress"]["transactions"]["edges"]
     # The links with their transactions, operations, state changes; of these the transactions and the operations.
     assert statements() - before == 5
     for index, edge in enumerate(edges):
@@ -172,9 +173,9 @@ def test_other_lists_of_transactions_have_no_account_of_their_own(api: Api) -> N
     assert {edge["operations"] for edge in found["ledger"]["transactions"]["edges"]} == {None}
 
 
-def test_totals_inside_transactions_cost_a_statement_for_each_list(api: Api) -> None:
+def test_totals_inside_transactions_cost_a_statement_for_each_list(once: Api) -> None:
     before = statements()
-    edges = api.data("""{ transactions(first: 20) { totalCount { count } edges { node { idString
+    edges = once.data("""{ transactions(first: 20) { totalCount { count } edges { node { idString
         operations(first: 1) { totalCount { count exact } } stateChanges(first: 1) { totalCount { count } edges { node {
             operation { stateChanges(first: 1) { totalCount { count } } } } } } } } } }""")["transactions"]
     # Transactions and their total; operations, state changes, and the total of each. Fees have no operation.
@@ -184,9 +185,9 @@ def test_totals_inside_transactions_cost_a_statement_for_each_list(api: Api) -> 
         order = index % TRANSACTIONS + 1
         assert edge["node"]["operations"]["totalCount"] == {"count": order, "exact": True}
         assert edge["node"]["stateChanges"]["totalCount"] == {"count": order + 1}
-    of_operation = api.data(f"{{ operationById(id: {TO_ID + 1}) {{ stateChanges(first: 1) {{ totalCount {{ count }} }} }} }}")
+    of_operation = once.data(f"{{ operationById(id: {TO_ID + 1}) {{ stateChanges(first: 1) {{ totalCount {{ count }} }} }} }}")
     assert of_operation["operationById"]["stateChanges"]["totalCount"]["count"] == KINDS_ON_BOB + 1
-    of_ledger = api.data(
+    of_ledger = once.data(
         f"{{ ledger(sequence: {toid.ledger_of(TO_ID)}) {{ transactions(first: 1) {{ totalCount {{ count }} }} }} }}"
     )
     assert of_ledger["ledger"]["transactions"]["totalCount"]["count"] == TRANSACTIONS

@@ -30,14 +30,16 @@ from tests.integration.test_api_world import (
     LAST,
     LEDGERS,
     TRANSACTIONS,
+    VAULT,
     Api,
     api,
+    once,
     settings_for,
     text,
     transaction_hash,
 )
 
-__all__ = ["api"]  # the fixture
+__all__ = ["api", "once"]  # the fixtures
 
 NETWORK = settings_for("").network.network_id()
 USD = f"USDC:{text(CAROL)}"
@@ -139,10 +141,10 @@ def sep41(token: bytes) -> dict[str, Any]:
     }
 
 
-def test_balances_of_all_kinds_in_the_order_of_their_sources(api: Api) -> None:
+def test_balances_of_all_kinds_in_the_order_of_their_sources(once: Api) -> None:
     query = f"query($a: String!) {{ accountByAddress(address: $a) {{ balances {{ edges {{ node {{ {BALANCE} }} }} }} }} }}"
     before = statements()
-    edges = api.data(query, a=text(DAVE))["accountByAddress"]["balances"]["edges"]
+    edges = once.data(query, a=text(DAVE))["accountByAddress"]["balances"]["edges"]
     assert statements() - before == 5  # four kinds, and all pools
     native, *tokens = (edge["node"] for edge in edges)
     assert (native["__typename"], native["balance"], native["rawBalance"]) == ("NativeBalance", "10.0000000", "100000000")
@@ -171,6 +173,16 @@ def test_balances_of_all_kinds_in_the_order_of_their_sources(api: Api) -> None:
     }
 
 
+def test_a_muxed_address_holds_what_the_account_behind_it_holds(api: Api) -> None:
+    query = """query($a: String!) { accountByAddress(address: $a) { balances { edges { node { tokenId rawBalance } } }
+        claimableBalances { totalCount { count } } offers { totalCount { count } } trades { totalCount { count } } } }"""
+    plain = api.data(query, a=text(DAVE))
+    assert api.data(query, a=strkey.from_storage(bytes((strkey.MUXED,)) + DAVE[1:], 7)) == plain
+    assert plain["accountByAddress"]["trades"] == {"totalCount": {"count": TRADES}}
+    contract = api.data(query, a=strkey.from_storage(bytes((strkey.MUXED_CONTRACT,)) + VAULT[1:], 7))["accountByAddress"]
+    assert len(contract["balances"]["edges"]) == 1
+
+
 def test_clients_of_the_reference_see_no_pool_shares_unless_they_ask(api: Api) -> None:
     query = "query($a: String!, $p: Boolean! = false) { balancesByAccountAddress(address: $a, poolShares: $p) { __typename } }"
     kinds = ["NativeBalance", "SEP41Balance", "SEP41Balance"]
@@ -179,14 +191,14 @@ def test_clients_of_the_reference_see_no_pool_shares_unless_they_ask(api: Api) -
     assert [found["__typename"] for found in asked] == kinds + ["LiquidityPoolBalance"] * 3
 
 
-def test_balances_of_twenty_accounts_cost_a_statement_for_each_kind(api: Api) -> None:
+def test_balances_of_twenty_accounts_cost_a_statement_for_each_kind(once: Api) -> None:
     others = [text(bytes((strkey.ACCOUNT,)) + bytes([number]) * 32) for number in range(16)]
     asked = [text(DAVE), text(ERIN), text(GOLD), text(SILVER), *others]
     query = (
         "query($a: [String!]!) { balancesByAccountAddresses(addresses: $a, poolShares: true) { address balances { tokenId } } }"
     )
     before = statements()
-    found = api.data(query, a=asked)["balancesByAccountAddresses"]
+    found = once.data(query, a=asked)["balancesByAccountAddresses"]
     assert statements() - before == 5  # native, trustlines, SAC, SEP-41, pool shares
     assert [entry["address"] for entry in found] == asked
     assert [len(entry["balances"]) for entry in found[:3]] == [6, 2, 0]
@@ -211,14 +223,14 @@ def test_allowances_that_have_not_expired(api: Api) -> None:
     ]
 
 
-def test_claimable_balances_and_who_may_claim_them_now(api: Api) -> None:
+def test_claimable_balances_and_who_may_claim_them_now(once: Api) -> None:
     fields = """id asset { name tokenId } amount rawAmount sponsorAddress creatorAddress createdLedger createdAt isClawbackEnabled
         lastModifiedLedger claimants { address predicate canClaimNow }"""
     query = (
         f"query($a: String!) {{ accountByAddress(address: $a) {{ claimableBalances {{ edges {{ node {{ {fields} }} }} }} }} }}"
     )
     before = statements()
-    edges = api.data(query, a=text(DAVE))["accountByAddress"]["claimableBalances"]["edges"]
+    edges = once.data(query, a=text(DAVE))["accountByAddress"]["claimableBalances"]["edges"]
     assert statements() - before == 2
     found = {edge["node"]["id"]: edge["node"] for edge in edges}
     assert list(found) == sorted(BALANCES)
@@ -239,17 +251,17 @@ def test_claimable_balances_and_who_may_claim_them_now(api: Api) -> None:
             "isClawbackEnabled": number % 2 == 1,
             "lastModifiedLedger": LAST,
         }
-    one = api.data(f'{{ claimableBalance(id: "{BALANCES[1]}") {{ claimants {{ predicate }} }} }}')["claimableBalance"]
+    one = once.data(f'{{ claimableBalance(id: "{BALANCES[1]}") {{ claimants {{ predicate }} }} }}')["claimableBalance"]
     assert one["claimants"][0]["predicate"] == '{"before":1000000000}'
     assert PREDICATES[1] == {"before": 1_000_000_000}
 
 
-def test_what_became_of_claimable_balances(api: Api) -> None:
+def test_what_became_of_claimable_balances(once: Api) -> None:
     query = """query($a: String!) { accountByAddress(address: $a) { claimableBalanceEvents { edges { node {
         idString kind balanceId address asset { name } amount rawAmount ledgerNumber ledgerCreatedAt
         claimableBalance { id } operation { id } transaction { hash } } } } } }"""
     before = statements()
-    edges = api.data(query, a=text(ERIN))["accountByAddress"]["claimableBalanceEvents"]["edges"]
+    edges = once.data(query, a=text(ERIN))["accountByAddress"]["claimableBalanceEvents"]["edges"]
     assert statements() - before == 4
     to_id = toid.transaction_id(LAST, 2)
     kinds = [edge["node"]["kind"] for edge in edges]
@@ -360,9 +372,9 @@ def test_ledgers_and_what_is_in_them(api: Api) -> None:
     assert api.data("{ ledger(sequence: 1) { hash } }") == {"ledger": None}
 
 
-def test_ledgers_with_their_transactions_cost_two_statements(api: Api) -> None:
+def test_ledgers_with_their_transactions_cost_two_statements(once: Api) -> None:
     before = statements()
-    found = api.data("{ ledgers { edges { node { sequence transactions { edges { node { ledgerNumber } } } } } } }")["ledgers"]
+    found = once.data("{ ledgers { edges { node { sequence transactions { edges { node { ledgerNumber } } } } } } }")["ledgers"]
     assert statements() - before == 2
     assert [edge["node"]["sequence"] for edge in found["edges"]] == list(range(FIRST_LEDGER, LAST + 1))
     for edge in found["edges"]:

@@ -260,13 +260,27 @@ def serving_with(settings: Settings, executor: type[Executor] = Executor) -> Ite
 @pytest.fixture(scope="module")
 def api(admin_url: str, template_database: str) -> Iterator[Api]:
     """The API on the world, shared by the tests of a module, which only read."""
+    with world(admin_url, template_database, BothWays) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def once(admin_url: str, template_database: str) -> Iterator[Api]:
+    """As `api`, but each query is executed one way only: for tests that count statements."""
+    with world(admin_url, template_database, Executor) as served:
+        yield served
+
+
+@contextmanager
+def world(admin_url: str, template_database: str, executor: type[Executor]) -> Iterator[Api]:
+    """The API on a database with the world in it."""
     name = f"ls_{secrets.token_hex(6)}"
     url = with_database(admin_url, name)
     with psycopg.connect(admin_url, autocommit=True) as admin:
         create_database(admin, name, template_database)
     with psycopg.connect(url) as connection:
         fill(connection)
-    with serving(url, BothWays) as served:
+    with serving(url, executor) as served:
         yield served
     with psycopg.connect(admin_url, autocommit=True) as admin:
         drop_database(admin, name)
