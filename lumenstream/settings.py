@@ -236,7 +236,11 @@ class StatusSettings(_Section):
 
 
 class ArchiveSettings(_Section):
-    url: str = Field("", description="history archive for the first run: a folder, file://, http:// or https://; empty: none")
+    url: str = Field("", description="history archive: a folder, file://, http://, https://, s3://, gs:// or az://; empty: none")
+    region: str = Field("", description="of the bucket, where the provider wants it")
+    endpoint: str = Field("", description="URL of a server that speaks the provider's protocol in its stead")
+    anonymous: bool = Field(False, description="read a bucket without credentials")
+    timeout_seconds: float = Field(60.0, gt=0, le=600, description="of one read")
     checkpoint_frequency: int = Field(64, ge=2, le=1 << 20, description="ledgers from one checkpoint of the network to the next")
 
 

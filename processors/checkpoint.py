@@ -7,7 +7,8 @@ by the row's operation id (or rank), and so in which ledger the entry was last m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, cast
 
 from lumenstream.xdr.rows import (
@@ -38,6 +39,7 @@ from schemas.families import (
 from schemas.parts import Row
 from schemas.sep41 import ContractRow
 
+BATCHES_BETWEEN_COLLECTIONS: Final = 200
 _CONTRACT_DATA: Final = 6
 _CONTRACT_CODE: Final = 7
 _KEY_CONTRACT_INSTANCE: Final = 20  # ScValType
@@ -79,6 +81,20 @@ class CheckpointProcessor:
 
     def __init__(self, network_id: bytes) -> None:
         self._processors = registry.create(list(ENTRY_TYPES), network_id)
+
+    def process_all(self, sequence: int, batches: Iterable[Sequence[Entry]]) -> Iterator[EntryRows]:
+        """`process` of each batch. Python's cyclic collector is off meanwhile: it would look for cycles among millions of rows
+        that have none. What is left over is collected now and then, between batches."""
+        was_enabled = gc.isenabled()
+        gc.disable()
+        try:
+            for number, entries in enumerate(batches, 1):
+                yield self.process(sequence, entries)
+                if number % BATCHES_BETWEEN_COLLECTIONS == 0:
+                    gc.collect()
+        finally:
+            if was_enabled:
+                gc.enable()
 
     def process(self, sequence: int, entries: Sequence[Entry]) -> EntryRows:
         """The rows of entries that exist after ledger `sequence`, no two of which have the same key.

@@ -7,6 +7,7 @@ from typing import Final
 BENCHMARKS: Final[dict[str, str]] = {
     "api": "lumenstream.bench.api",
     "backfill": "lumenstream.bench.backfill",
+    "checkpoint": "lumenstream.bench.checkpoint",
     "decode": "lumenstream.bench.decode",
     "derive": "lumenstream.bench.derive",
     "ingest": "lumenstream.bench.ingest",

@@ -20,7 +20,7 @@ LakeOption = Annotated[
 ]
 _ProcessorsOption = Annotated[str | None, typer.Option("--processors", help="names, comma separated (default: all)")]
 ArchiveOption = Annotated[
-    str | None, typer.Option("--archive-url", help="history archive: a folder, file://, http:// or https://")
+    str | None, typer.Option("--archive-url", help="history archive: a folder, file://, http(s)://, s3://, gs:// or az://")
 ]
 _WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="worker processes (default: 1)")]
 

@@ -93,9 +93,8 @@ def entry_rows(
     """Rows of everything that exists at a checkpoint."""
     from processors.checkpoint import CheckpointProcessor
 
-    processor = CheckpointProcessor(settings.network.network_id())
-    for batch in archive.entries(checkpoint, display.show):
-        yield processor.process(checkpoint.ledger, batch.entries)
+    batches = (batch.entries for batch in archive.entries(checkpoint, display.show))
+    return CheckpointProcessor(settings.network.network_id()).process_all(checkpoint.ledger, batches)
 
 
 def rebuild_state(

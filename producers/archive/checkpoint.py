@@ -12,12 +12,13 @@ from typing import Final, NamedTuple
 
 from lumenstream.errors import ConfigurationError, IntegrityError
 from lumenstream.logs import get_logger
+from lumenstream.retry import Wait
 from lumenstream.settings import Settings
 from lumenstream.xdr import LedgerDecodeError, buckets
 from lumenstream.xdr.rows import Entry, LedgerHeader
 from producers.archive import state
 from producers.archive.headers import checkpoint_header
-from producers.archive.store import Store, Wait, open_store, read, unzipped
+from producers.archive.store import Store, open_store, unzipped
 
 REPORT_SECONDS: Final = 0.5
 
@@ -71,7 +72,7 @@ class HistoryArchive:
             raise ConfigurationError(
                 "no history archive is configured", hint="give --archive-url or set LUMENSTREAM_ARCHIVE__URL"
             )
-        self._store: Store = open_store(settings.archive.url, wait)
+        self._store: Store = open_store(settings.archive, wait)
         self._passphrase = settings.network.resolved_passphrase()
         self._frequency = settings.archive.checkpoint_frequency
 
@@ -129,7 +130,7 @@ class HistoryArchive:
         reading.tell(finished=True)
 
     def _state(self, path: str) -> state.ArchiveState:
-        found = state.parse(read(self._store, path), f"{self.name}/{path}")
+        found = state.parse(self._store.read(path), f"{self.name}/{path}")
         if found.passphrase and found.passphrase != self._passphrase:
             raise IntegrityError(
                 f"{self.name} is of network {found.passphrase!r}, settings say {self._passphrase!r}",

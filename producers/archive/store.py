@@ -1,68 +1,77 @@
-"""Where the files of a history archive lie: a folder or a web server. Reads survive a connection that breaks.
+"""The files of a history archive, read through whatever fails now and then.
 
-A read goes on at the byte where it broke off, with doubling pauses; a file that is not there is not asked for again.
+A read goes on at the byte where it broke off, with the pauses of `lumenstream.retry`. A file that is not there is not asked for
+again.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Final, Protocol
-from urllib.parse import unquote, urlsplit
+from collections.abc import Iterator
+from typing import Final
 
-import httpx
+from lumenstream import metrics
+from lumenstream.errors import IntegrityError, UnreachableError
+from lumenstream.retry import Failure, Retry, RetryPolicy, Stopped, Wait
+from lumenstream.settings import ArchiveSettings
+from producers.archive.places import CHUNK_BYTES, MissingFileError, Place, place_of
 
-from lumenstream import masking, metrics
-from lumenstream.errors import ConfigurationError, IntegrityError, UnreachableError
-from lumenstream.logs import get_logger
-
-ATTEMPTS: Final = 10
-FIRST_BACKOFF_SECONDS: Final = 1.0
-MAX_BACKOFF_SECONDS: Final = 30.0
-CHUNK_BYTES: Final = 1 << 20
 MAX_SMALL_FILE_BYTES: Final = 16 << 20
-CONNECT_TIMEOUT_SECONDS: Final = 5.0
-READ_TIMEOUT_SECONDS: Final = 60.0
 _GZIP: Final = 31  # zlib's window size for a gzip stream
-_RETRIED_STATUS: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
-
-Wait = Callable[[float], bool]  # sleeps; True when asked to stop
-
-_log = get_logger("archive")
+_HINT: Final = "is LUMENSTREAM_ARCHIVE__URL right, and the archive reachable from here?"
 
 
-class MissingFileError(UnreachableError):
-    """The archive does not have the file."""
-
-
-class _Broken(Exception):
-    """A read failed in a way that another attempt may mend."""
-
-
-class Store(Protocol):
+class Store:
     """Files by path, relative to the archive's root. `name` is for messages, without secrets."""
 
-    @property
-    def name(self) -> str: ...
+    def __init__(self, place: Place, wait: Wait, policy: RetryPolicy | None = None) -> None:
+        self.name = place.name
+        self._place = place
+        self._retry = Retry(policy or RetryPolicy(), wait, self._count, hint=_HINT)
+
+    def close(self) -> None:
+        self._place.close()
 
     def size(self, path: str) -> int:
         """Bytes; 0 where that is not told. MissingFileError, UnreachableError."""
+        try:
+            return self._retry.run(f"{self.name}/{path}", lambda: self._place.size(path))
+        except Stopped as stopped:
+            raise UnreachableError(f"{self.name}/{path}: asked to stop") from stopped
 
     def stream(self, path: str) -> Iterator[bytes]:
         """The bytes of a file, a piece at a time. MissingFileError, UnreachableError."""
+        done = 0
+        while True:
+            try:
+                for chunk in self._place.read(path, done):
+                    done += len(chunk)
+                    self._retry.succeeded()
+                    yield chunk
+                return
+            except Failure as failure:
+                try:
+                    self._retry.failed(f"{self.name}/{path}", failure)
+                except Stopped as stopped:
+                    raise UnreachableError(f"{self.name}/{path}: asked to stop") from stopped
 
-    def close(self) -> None: ...
+    def read(self, path: str) -> bytes:
+        """A small file, whole. IntegrityError when it is not small."""
+        data = bytearray()
+        for chunk in self.stream(path):
+            data += chunk
+            if len(data) > MAX_SMALL_FILE_BYTES:
+                raise IntegrityError(f"{self.name}/{path}: more than {MAX_SMALL_FILE_BYTES} bytes")
+        return bytes(data)
+
+    @staticmethod
+    def _count(kind: str) -> None:
+        metrics.SOURCE_ERRORS.labels(kind).inc()
 
 
-def read(store: Store, path: str) -> bytes:
-    """A small file, whole. IntegrityError when it is not small."""
-    data = bytearray()
-    for chunk in store.stream(path):
-        data += chunk
-        if len(data) > MAX_SMALL_FILE_BYTES:
-            raise IntegrityError(f"{store.name}/{path}: more than {MAX_SMALL_FILE_BYTES} bytes")
-    return bytes(data)
+def open_store(settings: ArchiveSettings, wait: Wait) -> Store:
+    """The store of an archive's URL. ConfigurationError for one that is none."""
+    return Store(place_of(settings), wait)
 
 
 def unzipped(chunks: Iterator[bytes], place: str) -> Iterator[bytes]:
@@ -84,127 +93,4 @@ def unzipped(chunks: Iterator[bytes], place: str) -> Iterator[bytes]:
         raise IntegrityError(f"{place}: the file ends early", hint="the archive is damaged: use another one")
 
 
-class Folder:
-    """An archive on a disk of this machine."""
-
-    def __init__(self, root: Path) -> None:
-        self.name = str(root)
-        self._root = root
-
-    def size(self, path: str) -> int:
-        return self._found(path).stat().st_size
-
-    def stream(self, path: str) -> Iterator[bytes]:
-        try:
-            with self._found(path).open("rb") as file:
-                while chunk := file.read(CHUNK_BYTES):
-                    yield chunk
-        except OSError as error:
-            raise UnreachableError(f"{self.name}/{path}: {error.strerror or error}") from error
-
-    def close(self) -> None:
-        """Nothing is held open between reads."""
-
-    def _found(self, path: str) -> Path:
-        file = self._root / path
-        if not file.is_file():
-            raise _missing(self.name, path)
-        return file
-
-
-class Web:
-    """An archive behind http or https."""
-
-    def __init__(self, url: str, wait: Wait, *, first_backoff_seconds: float = FIRST_BACKOFF_SECONDS) -> None:
-        self.name = masking.mask_text(url.rstrip("/"))
-        self._url = url.rstrip("/")
-        self._wait = wait
-        self._first_backoff = first_backoff_seconds
-        timeout = httpx.Timeout(READ_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS)
-        self._client = httpx.Client(timeout=timeout, follow_redirects=True)
-
-    def size(self, path: str) -> int:
-        return self._retried(path, lambda: self._head(path))
-
-    def stream(self, path: str) -> Iterator[bytes]:
-        done, failures, backoff = 0, 0, self._first_backoff
-        while True:
-            try:
-                for chunk in self._from(path, done):
-                    done += len(chunk)
-                    failures, backoff = 0, self._first_backoff
-                    yield chunk
-                return
-            except (_Broken, httpx.TransportError) as error:
-                failures += 1
-                self._pause(path, error, failures, backoff)
-                backoff = min(backoff * 2, MAX_BACKOFF_SECONDS)
-
-    def close(self) -> None:
-        self._client.close()
-
-    def _from(self, path: str, start: int) -> Iterator[bytes]:
-        """The file from a byte on. A server that knows no ranges sends all of it, and what is there already is passed over."""
-        # As it lies there: a bucket's gzip is a file format here, not something for the HTTP client to take off.
-        headers = {"accept-encoding": "identity"} | ({"range": f"bytes={start}-"} if start else {})
-        with self._client.stream("GET", f"{self._url}/{path}", headers=headers) as answer:
-            self._check(answer, path)
-            skip = start if answer.status_code != httpx.codes.PARTIAL_CONTENT else 0
-            for chunk in answer.iter_raw(CHUNK_BYTES):
-                passed = min(skip, len(chunk))
-                skip -= passed
-                if passed < len(chunk):
-                    yield chunk[passed:]
-
-    def _head(self, path: str) -> int:
-        answer = self._client.head(f"{self._url}/{path}", headers={"accept-encoding": "identity"})
-        self._check(answer, path)
-        return int(answer.headers.get("content-length", 0))
-
-    def _check(self, answer: httpx.Response, path: str) -> None:
-        if answer.status_code in (httpx.codes.NOT_FOUND, httpx.codes.GONE, httpx.codes.FORBIDDEN):
-            raise _missing(self.name, path)
-        if answer.status_code in _RETRIED_STATUS:
-            raise _Broken(f"HTTP {answer.status_code}")
-        if not answer.is_success:
-            raise UnreachableError(f"{self.name}/{path}: HTTP {answer.status_code}", hint="is archive.url right?")
-
-    def _retried(self, path: str, ask: Callable[[], int]) -> int:
-        backoff = self._first_backoff
-        for failures in range(1, ATTEMPTS + 1):
-            try:
-                return ask()
-            except (_Broken, httpx.TransportError) as error:
-                self._pause(path, error, failures, backoff)
-                backoff = min(backoff * 2, MAX_BACKOFF_SECONDS)
-        raise AssertionError("the last failure raises")
-
-    def _pause(self, path: str, error: Exception, failures: int, backoff: float) -> None:
-        """Wait before another attempt. UnreachableError after the last one, or when asked to stop."""
-        text = str(error) or type(error).__name__
-        metrics.SOURCE_ERRORS.labels("archive").inc()
-        if failures >= ATTEMPTS:
-            raise UnreachableError(f"{self.name}/{path}: {text}, {failures} times in a row") from error
-        _log.warning("reading the archive again", file=path, reason=text, attempt=failures, seconds=backoff)
-        if self._wait(backoff):
-            raise UnreachableError(f"{self.name}/{path}: {text}, and asked to stop") from error
-
-
-def open_store(url: str, wait: Wait) -> Store:
-    """The store of an archive's URL. ConfigurationError for one that is none."""
-    parts = urlsplit(url)
-    match parts.scheme:
-        case "http" | "https" if parts.netloc:
-            return Web(url, wait)
-        case "file":
-            return Folder(Path(unquote(parts.path)))
-        case "":
-            return Folder(Path(url))
-        case _:
-            raise ConfigurationError(
-                f"archive.url {masking.mask_text(url)!r} is no archive", hint="a folder, file://, http:// or https://"
-            )
-
-
-def _missing(name: str, path: str) -> MissingFileError:
-    return MissingFileError(f"{name}/{path} does not exist", hint="is archive.url the root of a history archive?")
+__all__ = ["MissingFileError", "Store", "open_store", "unzipped"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import cache
 from pathlib import Path
 
 from stellar_sdk import Asset, Keypair
@@ -99,7 +100,8 @@ KINDS = (0, 1, 2, 3, 4, 5, 6, 7, 9)
 TOLD = (0, 1, 2, 4, 5, 6, 7)  # of which tables are made
 
 
-def layers(seed: int, count: int = 6, keys: int = 60) -> list[State]:
+@cache
+def layers(seed: int, count: int = 5, keys: int = 40) -> list[State]:
     """States that follow one another: in each some entries are new, some differ, some are gone, some come again."""
     rng = random.Random(seed)
     state: State = {}

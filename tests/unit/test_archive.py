@@ -13,13 +13,17 @@ import pytest
 
 from lumenstream import xdr
 from lumenstream.errors import ConfigurationError, IntegrityError, LumenstreamError, UnreachableError
+from lumenstream.retry import RetryPolicy
+from lumenstream.settings import ArchiveSettings
 from lumenstream.xdr import LedgerDecodeError, _buckets, buckets
 from lumenstream.xdr.rows import Entry
 from producers.archive import HistoryArchive
-from producers.archive.store import MissingFileError, Web, unzipped
+from producers.archive.places import Bucket, Web
+from producers.archive.store import MissingFileError, Store, unzipped
 from sandbox import archive
 from sandbox.network import Sandbox
 from sandbox.settings import SandboxSettings
+from tests.servers.s3 import KEY_ID, REGION, SECRET, S3Server
 from tests.unit.archive_builder import LEDGER, PROTOCOL, TOLD, State, layers, settings_for, write
 
 STATE_FILE = ".well-known/stellar-history.json"
@@ -258,10 +262,29 @@ def test_a_connection_that_breaks_is_taken_up_again(
     write(tmp_path, layers(2))
     expected = read_all(tmp_path)
     url = flaky_server(ranges)
-    monkeypatch.setattr("producers.archive.checkpoint.open_store", lambda url, wait: Web(url, wait, first_backoff_seconds=0.001))
+    quick = RetryPolicy(first_pause_seconds=0.001)
+    monkeypatch.setattr("producers.archive.checkpoint.open_store", lambda _, wait: Store(Web(url, 5), wait, quick))
     assert read_all(url) == expected
     with pytest.raises(MissingFileError):
-        Web(url, threading.Event().wait).size("nothing/here")
+        Store(Web(url, 5), threading.Event().wait).size("nothing/here")
+
+
+def test_an_archive_in_a_bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, layers(2))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY_ID)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    files = ((str(file.relative_to(tmp_path)), file.read_bytes()) for file in tmp_path.rglob("*") if file.is_file())
+    with S3Server() as server:
+        server.bucket("history", ((f"core/{name}", data) for name, data in files))
+        archive_settings = ArchiveSettings(url="s3://history/core", region=REGION, endpoint=server.url)
+        settings = settings_for("").model_copy(update={"archive": archive_settings})
+        reader = HistoryArchive(settings, threading.Event().wait)
+        found = [entry for batch in reader.entries(reader.newest()) for entry in batch.entries]
+        rest = b"".join(Bucket(archive_settings).read(STATE_FILE, 10))
+        with pytest.raises(MissingFileError):
+            Store(Bucket(archive_settings), threading.Event().wait).size("nothing/here")
+    assert found == read_all(tmp_path)
+    assert rest == (tmp_path / STATE_FILE).read_bytes()[10:]
 
 
 def test_a_server_that_is_away_is_given_up() -> None:
@@ -271,7 +294,7 @@ def test_a_server_that_is_away_is_given_up() -> None:
         waited.append(seconds)
         return False
 
-    store = Web("http://127.0.0.1:1/archive", wait)
-    with pytest.raises(UnreachableError, match="10 times in a row"):
+    store = Store(Web("http://127.0.0.1:1/archive", 5), wait)
+    with pytest.raises(UnreachableError, match="failed 10 times"):
         list(store.stream("x"))
     assert waited == [1, 2, 4, 8, 16, 30, 30, 30, 30]
