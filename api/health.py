@@ -43,10 +43,10 @@ async def state(database: Database, network_id: str) -> tuple[int, dict[str, Any
 async def readiness(database: Database) -> tuple[int, dict[str, Any]]:
     """Status and body of /ready."""
     try:
-        found = await health.schema_version(database)
+        found, needs = await health.schema_version(database)
     except DATABASE_ERRORS as error:
         return UNAVAILABLE, _no_answer(error)
-    if found != SCHEMA_VERSION:
+    if found < SCHEMA_VERSION or needs > SCHEMA_VERSION:
         message = f"the database schema is at version {found}, this program needs {SCHEMA_VERSION}"
         return UNAVAILABLE, {"status": "error", "error": message}
     return OK, {"status": "ok"}

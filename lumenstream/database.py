@@ -133,14 +133,24 @@ def schema_version(conn: Connection) -> int:
     return int(_one(conn.execute("select coalesce(max(version), 0) from schema_migrations").fetchone()))
 
 
+# What the newest migrations ask of a program; a row that does not say so comes from a runner that did not know the question.
+OLDEST_PROGRAM: Final[LiteralString] = (
+    "select coalesce(max(coalesce((to_jsonb(m) ->> 'oldest_program')::int, version)), 0) from schema_migrations m "
+    "where version > %(version)s"
+)
+
+
 def check_schema(conn: Connection) -> None:
-    """SchemaVersionError unless the database has exactly the schema that this program reads and writes."""
+    """SchemaVersionError unless this program can read and write the schema that the database has.
+
+    A newer one will do while its migrations only added to the schema: old roles go on while new ones take over.
+    """
     found = schema_version(conn)
     if found < SCHEMA_VERSION:
         raise SchemaVersionError(
             f"the database schema is at version {found}, this program needs {SCHEMA_VERSION}", hint="run lumenstream migrate"
         )
-    if found > SCHEMA_VERSION:
+    if found > SCHEMA_VERSION < _one(conn.execute(OLDEST_PROGRAM, {"version": SCHEMA_VERSION}).fetchone()):
         raise SchemaVersionError(
             f"the database schema is at version {found}, this program knows {SCHEMA_VERSION}", hint="upgrade this program"
         )

@@ -36,8 +36,10 @@ create table if not exists schema_migrations (
     name       text not null,
     checksum   text not null,
     applied_at timestamptz not null default now()
-)
+);
+alter table schema_migrations add column if not exists oldest_program integer
 """
+_NEEDS: Final = re.compile(r"-- needs programs of schema version (\d+)\n")
 
 _log = get_logger("migrations")
 
@@ -52,6 +54,15 @@ class Migration:
     @property
     def label(self) -> str:
         return f"{self.version:04d}_{self.name}"
+
+    @property
+    def oldest_program(self) -> int:
+        """The lowest schema version of programs that may run on the result; 0: any, because it only adds to the schema.
+
+        A migration that changes or removes what programs use says so in its first line (docs/runbook.md, upgrade).
+        """
+        found = _NEEDS.match(self.up)
+        return 0 if found is None else int(found[1])
 
     @property
     def checksum(self) -> str:
@@ -121,8 +132,8 @@ def migrate(conninfo: str, target: int | None = None) -> list[str]:
             with conn.transaction():
                 conn.execute(_trusted(migration.up))
                 conn.execute(
-                    "insert into schema_migrations (version, name, checksum) values (%s, %s, %s)",
-                    (migration.version, migration.name, migration.checksum),
+                    "insert into schema_migrations (version, name, checksum, oldest_program) values (%s, %s, %s, %s)",
+                    (migration.version, migration.name, migration.checksum, migration.oldest_program),
                 )
             done.append(f"up {migration.label}")
         for migration in reversed(_known()[goal:version]):

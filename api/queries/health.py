@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import NamedTuple
 
 from api.database import Reader
-from lumenstream.database import NETWORK_ID, Cursor
+from lumenstream.database import NETWORK_ID, OLDEST_PROGRAM, Cursor
+from schemas.version import SCHEMA_VERSION
 
 
 class CursorRow(NamedTuple):
@@ -30,10 +31,11 @@ async def cursor(database: Reader) -> CursorRow:
     return (await database.fetch("cursor", statement, values, CursorRow._make))[0]
 
 
-async def schema_version(database: Reader) -> int:
-    """The newest migration applied, 0 for none."""
+async def schema_version(database: Reader) -> tuple[int, int]:
+    """The newest migration applied, 0 for none; and the schema version of programs that those newer than ours ask for."""
     found = await database.fetch("schema_exists", "SELECT to_regclass('schema_migrations')::text", {}, tuple)
     if found[0][0] is None:
-        return 0
+        return 0, 0
     rows = await database.fetch("schema_version", "SELECT coalesce(max(version), 0) FROM schema_migrations", {}, tuple)
-    return int(rows[0][0])
+    needs = await database.fetch("schema_needs", OLDEST_PROGRAM, {"version": SCHEMA_VERSION}, tuple)
+    return int(rows[0][0]), int(needs[0][0])

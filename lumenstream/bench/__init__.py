@@ -10,6 +10,7 @@ BENCHMARKS: Final[dict[str, str]] = {
     "checkpoint": "lumenstream.bench.checkpoint",
     "decode": "lumenstream.bench.decode",
     "derive": "lumenstream.bench.derive",
+    "failover": "lumenstream.bench.failover",
     "ingest": "lumenstream.bench.ingest",
     "lake": "lumenstream.bench.lakeread",
     "live": "lumenstream.bench.live",

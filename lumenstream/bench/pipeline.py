@@ -99,16 +99,21 @@ class BenchPipeline:
             role.stop()
         self._cleanup.close()
 
-    def start(self, role: str, *arguments: str) -> ChildProcess:
-        """Start a role (`sink`, `process`, `serve`) and wait until it reports ready, or for the API until it answers."""
+    def start(self, role: str, *arguments: str, name: str = "") -> ChildProcess:
+        """Start a role (`sink`, `process`, `serve`) and wait until it answers. `name`: where there are several of it."""
+        name = name or role
         port = free_port()
-        child = ChildProcess(role, self.command_line(role, *arguments, "--port", str(port)))
+        child = ChildProcess(name, self.command_line(role, *arguments, "--port", str(port), log=name))
         child.start()
-        self._roles[role] = child
+        self._roles[name] = child
         child.wait_ready(lambda: answers(f"http://127.0.0.1:{port}/metrics"), _READY_SECONDS)
-        self.ports[role] = port
-        self.cpu.roots[role] = child.pid
+        self.ports[name] = port
+        self.cpu.roots[name] = child.pid
         return child
+
+    def kill(self, name: str) -> None:
+        """SIGKILL."""
+        self._roles.pop(name).kill()
 
     def stop(self, role: str) -> None:
         """End a role in the orderly way."""
@@ -189,7 +194,7 @@ class BenchPipeline:
                 counts[table] = row[0] if row else 0
             return counts
 
-    def command_line(self, role: str, *arguments: str) -> Command:
+    def command_line(self, role: str, *arguments: str, log: str = "") -> Command:
         """A command of ours against the servers and topics of this benchmark."""
         environment = {
             "LUMENSTREAM_DATABASE__URL": self.url,
@@ -200,7 +205,7 @@ class BenchPipeline:
         }
         return Command(
             argv=(sys.executable, "-m", "lumenstream", role, *arguments),
-            log=self.folder / f"{role}.log",
+            log=self.folder / f"{log or role}.log",
             environment=environment,
             working_directory=self.folder,
         )

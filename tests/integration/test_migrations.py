@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,71 @@ def test_a_newer_database_is_an_error(url: str) -> None:
         with pytest.raises(SchemaVersionError) as too_new:
             check_schema(conn)
     assert "upgrade" in caught.value.hint and "upgrade" in too_new.value.hint
+
+
+def test_a_newer_database_that_was_only_added_to_will_do(url: str) -> None:
+    """Old roles go on, and may start again, while new ones take over (docs/runbook.md, upgrade)."""
+    runner.migrate(url)
+    with psycopg.connect(url, autocommit=True) as conn:
+        later = "insert into schema_migrations (version, name, checksum, oldest_program) values (%s, 'later', '', %s)"
+        conn.execute(later, (9000, 0))
+        check_schema(conn)
+        conn.execute(later, (9001, runner.LATEST))
+        check_schema(conn)
+        conn.execute(later, (9002, 9002))
+        with pytest.raises(SchemaVersionError, match="9002"):
+            check_schema(conn)
+
+
+def test_a_migration_says_which_programs_it_leaves_behind() -> None:
+    first, *_ = runner.load()
+    assert first.oldest_program == 0
+    assert replace(first, up="-- needs programs of schema version 12\nselect 1").oldest_program == 12
+
+
+_SHAPE = (
+    "select table_name || '.' || column_name, data_type, is_nullable = 'NO', column_default is not null "
+    "from information_schema.columns where table_schema = 'public'"
+)
+_RULES = (
+    "select conrelid::regclass || '.' || conname, conrelid::regclass::text from pg_constraint "
+    "where connamespace = 'public'::regnamespace and conrelid <> 0 and contype in ('c', 'u', 'f', 'p', 'x')"
+)
+
+
+def breaks(before: dict[str, tuple[Any, ...]], after: dict[str, tuple[Any, ...]], rules: set[tuple[str, str]]) -> list[str]:
+    """What a program that knows `before` would stumble over in `after`. `rules`: new constraints with their tables."""
+    tables = {column.partition(".")[0] for column in before}
+    found = [f"{column} is gone" for column in before.keys() - after.keys()]
+    found += [f"{column} has another type" for column in before.keys() & after.keys() if before[column][0] != after[column][0]]
+    found += [f"{column} must be filled" for column in before.keys() & after.keys() if after[column][1] and not before[column][1]]
+    for column in after.keys() - before.keys():
+        _, required, has_default = after[column]
+        if column.partition(".")[0] in tables and required and not has_default:
+            found.append(f"{column} is new, and must be filled")
+    return found + [f"{name} is a new rule" for name, table in rules if table in tables]
+
+
+def test_migrations_only_add_unless_they_say_so(empty_database_url: str) -> None:
+    """An old program goes on while a newer schema is there: nothing it reads goes, nothing it does not write is required."""
+    before: dict[str, tuple[Any, ...]] = {}
+    rules: set[tuple[str, str]] = set()
+    undeclared = {}
+    for migration in runner.load():
+        runner.migrate(empty_database_url, migration.version)
+        with psycopg.connect(empty_database_url) as conn:
+            after = {name: tuple(rest) for name, *rest in conn.execute(_SHAPE).fetchall()}
+            now = {(name, table) for name, table in conn.execute(_RULES).fetchall()}
+        found = breaks(before, after, now - rules)
+        if found and migration.oldest_program < migration.version:
+            undeclared[migration.label] = found
+        before, rules = after, now
+    assert undeclared == {}
+    assert breaks({"t.a": ("text", False, False)}, {"t.b": ("text", True, False)}, {("t.c", "t")}) == [
+        "t.a is gone",
+        "t.b is new, and must be filled",
+        "t.c is a new rule",
+    ]
 
 
 def test_an_old_database_asks_for_migrate(url: str) -> None:
