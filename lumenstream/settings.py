@@ -141,6 +141,9 @@ class ProducerSettings(_Section):
     path: Path | None = Field(None, description="files: a ledger file or a folder of them, any known format")
     rpc_url: str = Field("", description="rpc: URL of a Stellar RPC server")
     from_ledger: int | None = Field(None, ge=1, description="start here whatever the topic and the database say")
+    begin: Literal["oldest", "newest"] = Field(
+        "oldest", description="the source's ledger that a stream begins with when neither topic nor database know where to go on"
+    )
     poll_seconds: float = Field(1.0, gt=0, le=60, description="rpc, lake: pause between two looks for the next ledger")
     source_attempts: int = Field(10, ge=1, le=100, description="rpc, lake: failures in a row that end the program")
     source_backoff_seconds: float = Field(1.0, gt=0, le=60, description="pause after the first failure; it doubles")

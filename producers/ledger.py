@@ -128,7 +128,7 @@ class LedgerProducer:
         metrics.SOURCE_TIP_LEDGER.set_function(lambda: source.tip or 0)
         metrics.SOURCE_LAG_LEDGERS.set_function(lambda: self.lag_ledgers() or 0)
         try:
-            for ledger in source.ledgers(after):
+            for ledger in source.ledgers(self._newest_of(source) if after is None else after):
                 if self._stop.is_set():
                     return
                 message = self._message(ledger)
@@ -165,6 +165,15 @@ class LedgerProducer:
             )
         _log.info("starting at the source's beginning")
         return None
+
+    def _newest_of(self, source: LedgerSource) -> int | None:
+        """What a stream that begins with the source's newest ledger comes after; None where it begins with its oldest."""
+        newest = source.look().newest if self._settings.producer.begin == "newest" else None
+        if newest is None:
+            return None
+        self._begins = True
+        _log.info("beginning with the source's newest ledger", first=newest)
+        return newest - 1
 
     def _cursor(self) -> int | None:
         """The database cursor. A database that is away is waited for: a stream that begins a second time wedges the sink."""

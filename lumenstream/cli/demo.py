@@ -42,9 +42,12 @@ def demo(
     """Start everything here: servers, a sandbox network, every role, and a live panel. Ctrl-C stops it all.
 
     PostgreSQL and a Kafka-compatible broker come from Python wheels; nothing else has to be installed. The broker keeps every
-    message in memory, so the demo stops by itself at --memory-limit-mib.
+    message in memory, so the demo stops by itself at --memory-limit-mib. With --network pubnet or testnet, and a way to the
+    internet, it follows that network's public data lake from its newest ledger on.
 
     Example: lumenstream demo --close-seconds 2
+
+    Example: lumenstream demo --network testnet
 
     Example: lumenstream demo --once --json --network pubnet --ledgers DIR
     """

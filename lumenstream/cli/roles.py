@@ -73,6 +73,10 @@ def produce(
     from_ledger: Annotated[
         int | None, typer.Option("--from", min=1, help="start here, whatever the topic and the database say")
     ] = None,
+    begin: Annotated[
+        Literal["oldest", "newest"] | None,
+        typer.Option("--begin", help="with which of the source's ledgers a new stream begins (default: oldest)"),
+    ] = None,
     close_seconds: Annotated[float | None, typer.Option("--close-seconds", help="sandbox: pace of the network")] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="sandbox: chooses keys and traffic")] = None,
     port: Annotated[int | None, typer.Option("--port", help="of /health and /metrics (default: 8011)")] = None,
@@ -83,7 +87,7 @@ def produce(
     which keeps the latest ledgers only; the sandbox network. It goes on where the topic or the database ended.
 
     Example: lumenstream produce --source files --path ledgers/ --network pubnet
-    Example: lumenstream produce --source lake --network pubnet --from 63000000
+    Example: lumenstream produce --source lake --network pubnet --begin newest
     Example: lumenstream produce --source lake --lake-url s3://my-bucket/ledgers --network testnet
     """
     settings = settings_of(
@@ -93,6 +97,7 @@ def produce(
         producer__rpc_url=rpc_url,
         lake__url=lake_url,
         producer__from_ledger=from_ledger,
+        producer__begin=begin,
         producer__http_port=port,
         sandbox__close_seconds=close_seconds,
         sandbox__seed=seed,

@@ -15,6 +15,7 @@ from lumenstream.settings import Settings, load_settings
 DEFAULT_MEMORY_LIMIT_MIB: Final = 2048
 DEFAULT_ONCE_SANDBOX_LEDGERS: Final = 20
 DEFAULT_PROGRESS_TIMEOUT_S: Final = 120.0
+PUBLIC_NETWORKS: Final = ("pubnet", "testnet")  # with a data lake that anybody may read
 _PARTITIONS: Final = 4
 
 
@@ -39,7 +40,9 @@ class DemoOptions:
     def source(self) -> str:
         if self.ledgers is not None:
             return "files"
-        return "rpc" if self.rpc_url else "sandbox"
+        if self.rpc_url:
+            return "rpc"
+        return "lake" if self.flags.get("network__name") in PUBLIC_NETWORKS else "sandbox"
 
     def check(self) -> None:
         """ConfigurationError for options that contradict each other."""
@@ -48,10 +51,11 @@ class DemoOptions:
         network = self.flags.get("network__name")
         if self.source == "sandbox" and network not in (None, "sandbox"):
             raise ConfigurationError(
-                f"the demo has no ledgers of {network}", hint="give --ledgers DIR or --rpc-url URL, or leave --network out"
+                f"the demo has no ledgers of {network}",
+                hint=f"give --ledgers DIR or --rpc-url URL, or --network {' or '.join(PUBLIC_NETWORKS)}, which anybody may read",
             )
-        if self.once and self.source == "rpc":
-            raise ConfigurationError("--once needs an end, which an RPC server does not have", hint="give --ledgers DIR")
+        if self.once and self.source in ("lake", "rpc"):
+            raise ConfigurationError("--once needs an end, which a network does not have", hint="give --ledgers DIR")
         if self.once and self.source == "sandbox" and self.data_dir is not None:
             raise ConfigurationError("--once with the sandbox starts from nothing", hint="leave --data-dir out")
 
@@ -79,6 +83,7 @@ def settings_for(options: DemoOptions, database_url: str, bootstrap: str) -> Set
         "producer__source": options.source,
         "producer__path": options.ledgers.resolve() if options.ledgers else None,
         "producer__rpc_url": options.rpc_url,
+        "producer__begin": "newest" if options.source in ("lake", "rpc") else "oldest",
         "process__workers": options.workers,
         "sandbox__max_ledgers": sandbox_ends_after,
     }

@@ -370,6 +370,16 @@ class TestResume:
         with pytest.raises(IntegrityError, match=r"ledgers \[1\] offset 0: header previous-sequence is missing"):
             produce(settings, source_ledgers(chain))
 
+    def test_a_new_stream_can_begin_with_the_newest(
+        self, make: Callable[..., Settings], chain: list[ClosedLedger], database_url: str
+    ) -> None:
+        """And goes on after the topic as ever when it is not new any more."""
+        settings = make(producer__begin="newest")
+        produce(settings, source_ledgers(chain[:8]))
+        produce(settings, source_ledgers(chain))
+        found = {message.headers.sequence: message.headers.previous_sequence for message in arrived(settings)}
+        assert found == {9: None, **{sequence: sequence - 1 for sequence in range(10, LAST + 1)}}
+
 
 class TestLag:
     def test_health_tells_how_far_behind_its_source_it_is(self, make: Callable[..., Settings], chain: list[ClosedLedger]) -> None:

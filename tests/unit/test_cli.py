@@ -127,7 +127,7 @@ def test_a_mistake_in_the_command_line_is_exit_code_2_with_a_suggestion(
         (("produce", "--source", "files"), ExitCode.CONFIGURATION, "needs a path"),
         (("produce", "--source", "files", "--path", "/nope"), ExitCode.CONFIGURATION, "/nope does not exist"),
         (("bench", "nothing"), ExitCode.CONFIGURATION, next(iter(BENCHMARKS))),
-        (("demo", "--network", "pubnet"), ExitCode.CONFIGURATION, "--ledgers"),
+        (("demo", "--network", "futurenet"), ExitCode.CONFIGURATION, "--ledgers"),
         (("demo", "--ledgers", "nowhere"), ExitCode.CONFIGURATION, "nowhere does not exist"),
         (("demo", "--once", "--rpc-url", "http://127.0.0.1:9"), ExitCode.CONFIGURATION, "--once needs an end"),
         (("demo", "--once", "--data-dir", "here"), ExitCode.CONFIGURATION, "starts from nothing"),

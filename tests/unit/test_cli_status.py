@@ -188,6 +188,18 @@ def test_the_demo_has_ports_and_topics_of_its_own() -> None:
     assert len(ports) == len(set(ports)) == 7
 
 
+def test_the_demo_follows_public_networks_from_their_newest_ledger() -> None:
+    options = DemoOptions(flags={"network__name": "testnet"})
+    options.check()
+    producer = settings_for(options, "postgresql://h/d", "127.0.0.1:1").producer
+    assert (producer.source, producer.begin) == ("lake", "newest")
+    with pytest.raises(ConfigurationError, match="--once needs an end"):
+        DemoOptions(flags={"network__name": "testnet"}, once=True).check()
+    with pytest.raises(ConfigurationError, match="no ledgers of futurenet"):
+        DemoOptions(flags={"network__name": "futurenet"}).check()
+    assert settings_for(DemoOptions(flags={}), "postgresql://h/d", "127.0.0.1:1").producer.begin == "oldest"
+
+
 def test_what_a_folder_holds_is_told_from_headers(tmp_path: Path) -> None:
     for closed in (Sandbox(SandboxSettings()).close_ledger() for _ in range(1)):
         (tmp_path / "b.xdr").write_bytes(closed.meta)

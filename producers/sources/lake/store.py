@@ -23,7 +23,7 @@ from lumenstream.retry import Failure
 from lumenstream.settings import LakeSettings
 from producers.sources.lake.layout import COMPRESSION, MANIFEST, PARTITION, Batch, Layout
 
-MAX_OBJECT_BYTES: Final = 1 << 30
+MAX_OBJECT_BYTES: Final = 256 << 20
 _CONNECT_TIMEOUT: Final = timedelta(seconds=5)
 _MAX_ERROR_CHARACTERS: Final = 300
 
