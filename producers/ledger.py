@@ -64,7 +64,7 @@ class LedgerProducer:
         self._begins = False  # the first ledger begins the stream: it follows nothing
         self._started = False
         self._waiting = ""  # the server whose answer is needed to go on, and what is wrong with it
-        self._cursor_seen = 0
+        self._cursor_seen: int | None = None
         self._reported = time.monotonic()
         self.sent_ledgers = 0
 
@@ -239,12 +239,13 @@ class LedgerProducer:
     def _wait_for_cursor(self, sequence: int) -> bool:
         """Hold back while the ledger is too far ahead of the database. False: stop."""
         ahead = self._settings.producer.max_ahead_ledgers if self._settings.producer.use_database else 0
-        while ahead and sequence > self._cursor_seen + ahead:
-            cursor = self._cursor()
-            self._cursor_seen = cursor or self._cursor_seen
-            if cursor is None and not self._cursor_seen:
-                self._cursor_seen = max(0, sequence - 1)  # nothing committed yet: the first ledger counts as the cursor
-            elif sequence > self._cursor_seen + ahead and self._delivery.wait(_AHEAD_POLL_SECONDS):
+        if not ahead:
+            return True
+        if self._cursor_seen is None:
+            self._cursor_seen = self._cursor() or sequence - 1  # nothing committed yet: as if all before the first were
+        while sequence > self._cursor_seen + ahead:
+            self._cursor_seen = self._cursor() or self._cursor_seen
+            if sequence > self._cursor_seen + ahead and self._delivery.wait(_AHEAD_POLL_SECONDS):
                 return False
         return True
 

@@ -37,9 +37,13 @@ class Baseline:
         difference_found = difference(_comparable(pipeline, snapshot(pipeline.database_url)), _comparable(pipeline, self.tables))
         assert not difference_found, f"{difference_found}\n{pipeline.report()}"
         if "publisher" in pipeline.roles:
-            events = read_events(pipeline.kafka)
-            check_events(events, self.events)
-            check_complete(pipeline.database_url, events)
+            self.check_events(pipeline)
+
+    def check_events(self, pipeline: Pipeline) -> None:
+        """The disturbed pipeline published the same events."""
+        events = read_events(pipeline.kafka)
+        check_events(events, self.events)
+        check_complete(pipeline.database_url, events)
 
 
 def _comparable(pipeline: Pipeline, tables: Snapshot) -> Snapshot:

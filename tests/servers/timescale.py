@@ -38,6 +38,8 @@ BUILD_TIMEOUT_S = 400
 READY_TIMEOUT_S = 60.0
 INITDB_TIMEOUT_S = 60.0
 CONNECT_TIMEOUT_S = 5
+MOUNT_TIMEOUT_S = 10
+SMALL_DISK = "small-disk"
 SERVER_USER = User("postgres", 65534, 65534)
 SUPERUSER = "postgres"
 
@@ -180,10 +182,35 @@ class TimescaleServer:
         self.stop()
         return self.start()
 
+    def small_disk(self, mebibytes: int) -> str:
+        """A file system of its own of that size, for a tablespace; its path as the server sees it. Raises Unavailable.
+
+        A second call makes it that large. It goes away with `close()`.
+        """
+        disk = self._home / SMALL_DISK
+        options = f"size={mebibytes}m"
+        if disk.is_mount():
+            options = f"remount,{options}"
+        else:
+            disk.mkdir()
+            options = f"{options},mode=700,uid={SERVER_USER.uid},gid={SERVER_USER.gid}"
+        mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)]
+        result = subprocess.run(mount, capture_output=True, text=True, timeout=MOUNT_TIMEOUT_S, check=False)
+        if result.returncode:
+            raise Unavailable(f"a file system cannot be mounted here: {result.stderr.strip()}")
+        return f"/{disk.relative_to(self._root)}"
+
+    def small_disk_use(self) -> int:
+        """Bytes that are taken on the small disk."""
+        status = os.statvfs(self._home / SMALL_DISK)
+        return (status.f_blocks - status.f_bfree) * status.f_frsize
+
     def close(self) -> None:
         """Stop and remove the data."""
         self.stop()
         if self._directory is not None:
+            if (disk := self._directory / SMALL_DISK).is_mount():
+                subprocess.run(["umount", str(disk)], capture_output=True, timeout=MOUNT_TIMEOUT_S, check=True)
             shutil.rmtree(self._directory, ignore_errors=True)
             self._directory = None
 

@@ -1,0 +1,96 @@
+"""A database that answers slowly: the producer is held back, or partitions are paused; memory stays bounded, nothing is lost."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Final
+
+import pytest
+
+from tests.chaos.conftest import Baseline, MakePipeline
+from tests.chaos.pipeline import Pipeline, Role, Source
+from tests.chaos.wire import port_of, through
+from tests.plugins.proxy import TcpProxy
+
+pytestmark = pytest.mark.timeout(300)
+
+AHEAD_LEDGERS: Final = 3
+WINDOW_LEDGERS: Final = 3
+DELAY_SECONDS: Final = (0.002, 0.01)  # of every chunk of bytes, in each direction
+SLOW_SECONDS: Final = 60.0
+GROWTH_BYTES: Final = 96 << 20  # the reader's own queue may hold 64 MiB
+RESIDENT: Final = "process_resident_memory_bytes"
+
+
+def slowed(
+    make_pipeline: MakePipeline, proxy: TcpProxy, database_url: str, source: Source, dice: random.Random, **environment: str
+) -> tuple[Pipeline, Role]:
+    """A pipeline whose sink, ready already, has a slow way to its database; the producer is not started yet."""
+    pipeline = make_pipeline(source=source, environment=environment)
+    pipeline.start("publisher")
+    pipeline.start("sink", environment={"LUMENSTREAM_DATABASE__URL": through(database_url, proxy.port)})
+    pipeline.start("worker")
+    proxy.delay(dice.uniform(*DELAY_SECONDS))
+    return pipeline, pipeline.roles["sink"]
+
+
+def test_a_slow_sink_holds_the_producer_back(
+    make_pipeline: MakePipeline,
+    tcp_proxy: Callable[[int], TcpProxy],
+    database_url: str,
+    source: Source,
+    baseline: Baseline,
+    dice: random.Random,
+) -> None:
+    """With a limit on how far the producer may be ahead of the database, it waits for the sink, ledger by ledger."""
+    proxy = tcp_proxy(port_of(database_url))
+    limit = {"LUMENSTREAM_PRODUCER__MAX_AHEAD_LEDGERS": str(AHEAD_LEDGERS)}
+    pipeline, _ = slowed(make_pipeline, proxy, database_url, source, dice, **limit)
+    producer = pipeline.spawn("producer")
+    ahead: list[int] = []
+
+    def all_committed() -> bool:
+        produced = int(producer.metric("lumenstream_produced_ledger"))  # first: the cursor only grows
+        cursor = pipeline.cursor() or source.first - 1
+        ahead.append(produced - cursor)
+        return cursor == source.last
+
+    pipeline.wait(all_committed, SLOW_SECONDS, "commit of the last ledger")
+    assert max(ahead) == AHEAD_LEDGERS, ahead
+    pipeline.wait_for_end()
+    baseline.check(pipeline)
+
+
+def test_a_slow_sink_keeps_its_memory_bounded(
+    make_pipeline: MakePipeline,
+    tcp_proxy: Callable[[int], TcpProxy],
+    database_url: str,
+    source: Source,
+    baseline: Baseline,
+    dice: random.Random,
+) -> None:
+    """Everything lies on the topic already: what does not fit into the window is given back, and its partition paused."""
+    proxy = tcp_proxy(port_of(database_url))
+    window = {
+        "LUMENSTREAM_SINK__REORDER_WINDOW_LEDGERS": str(WINDOW_LEDGERS),
+        "LUMENSTREAM_SINK__GROUP_LEDGERS": "1",
+    }
+    pipeline, sink = slowed(make_pipeline, proxy, database_url, source, dice, **window)
+    resident = sink.metric(RESIDENT)
+    assert resident > 0
+    pipeline.spawn("producer")
+    buffered: list[float] = []
+    paused: list[float] = []
+
+    def all_committed() -> bool:
+        buffered.append(sink.metric("lumenstream_sink_buffered_ledgers"))
+        paused.append(sink.metric("lumenstream_sink_paused_partitions"))
+        return pipeline.cursor() == source.last
+
+    pipeline.wait(all_committed, SLOW_SECONDS, "commit of the last ledger")
+    assert max(buffered) <= WINDOW_LEDGERS, buffered
+    assert max(paused) > 0, paused
+    assert sink.metric(RESIDENT) < resident + GROWTH_BYTES
+    pipeline.wait_for_end()
+    baseline.check(pipeline)
