@@ -262,12 +262,14 @@ class Channels:
         self._open: list[Channel] = []
         self._opening: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._first = asyncio.Lock()
 
     async def run(self, text: str, values: Mapping[str, Any]) -> list[TupleRow]:
         """All rows of a statement. psycopg errors; AdminShutdown when the connection was lost, and another try may succeed."""
         channel = self._least_busy()
         if channel is None:
-            channel = await self._connected()
+            async with self._first:  # all who come before there is a connection wait for one, instead of opening one each
+                channel = self._least_busy() or await self._connected()
         return await channel.run(statement_of(text), values)
 
     def close(self) -> None:

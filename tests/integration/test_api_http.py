@@ -18,7 +18,19 @@ from prometheus_client import REGISTRY
 from api.server import run
 from lumenstream.embedded.processes import free_port
 from lumenstream.errors import SchemaVersionError
-from tests.integration.test_api_world import ALICE, LAST, TO_ID, Api, api, own_api, serving, settings_for, text, transaction_hash
+from tests.integration.test_api_world import (
+    ALICE,
+    LAST,
+    TO_ID,
+    Api,
+    api,
+    fill,
+    own_api,
+    serving,
+    settings_for,
+    text,
+    transaction_hash,
+)
 
 __all__ = ["api", "own_api"]  # the fixtures
 
@@ -132,6 +144,19 @@ def test_aliases_cannot_ask_for_more_reads_than_the_allowance(own_api: Api) -> N
     assert {error["extensions"]["code"] for error in answer["errors"]} == {"COMPLEXITY_LIMIT_EXCEEDED"}
     assert len([found for found in answer["data"].values() if found]) == 100
     assert statements() - before == 100
+
+
+def test_the_first_requests_open_no_more_connections_than_allowed(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        fill(connection)
+    many = " ".join(f"a{number}: operationById(id: {TO_ID + 1}) {{ id }}" for number in range(60))
+    opened = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'lumenstream-api'"
+    with serving(database_url) as served, psycopg.connect(database_url, autocommit=True) as connection:
+        for _ in range(2):
+            assert len(served.data(f"{{ {many} }}")) == 60
+        row = connection.execute(opened).fetchone()
+    assert row is not None
+    assert 1 <= row[0] <= settings_for(database_url).database.pool_max
 
 
 def test_errors_say_what_helps(api: Api) -> None:
