@@ -18,7 +18,7 @@ from stellar_sdk import Keypair, StrKey, xdr
 from typer.testing import CliRunner
 
 from lumenstream.cli.main import build
-from lumenstream.errors import IntegrityError, UnreachableError
+from lumenstream.errors import IntegrityError, LumenstreamError, UnreachableError
 from lumenstream.settings import Settings, load_settings
 from schemas import assets, strkey
 from sinks.timescale import enrich
@@ -270,6 +270,13 @@ def test_failures_of_the_server_are_retried(
         lambda handler: send(handler, 200, '{"error": {"code": -32603, "message": "busy"}}'),
     ]
     assert enrich.run_once(make()).filled == 1 and not rpc.failures
+
+
+def test_a_database_that_refuses_is_one_clear_error(make: Callable[..., Settings], database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("drop table token_enrichments")
+    with pytest.raises(LumenstreamError, match='refuses enrichment: 42P01 relation "token_enrichments" does not exist'):
+        enrich.run_once(make())
 
 
 def test_another_network_is_refused(make: Callable[..., Settings], rpc: RpcStub, database_url: str) -> None:

@@ -28,16 +28,21 @@ Failure = Callable[[BaseHTTPRequestHandler], None]
 
 @dataclass
 class RpcStub:
-    """`simulate` answers simulateTransaction, given the envelope; `failures` are taken one by one before anything is answered."""
+    """`simulate` answers simulateTransaction, given the envelope; `failures` are taken one by one before anything is answered.
+
+    `lake_from`: getLedgers gives older ledgers than getHealth tells of, from this one on, as servers with a data lake do.
+    """
 
     ledgers: Sequence[Ledger]
     passphrase: str
     oldest: int = 0
     latest: int = 0
+    lake_from: int | None = None
     simulate: Callable[[str], dict[str, Any]] | None = None
     failures: list[Failure] = field(default_factory=list)
     delay_seconds: float = 0.0
     calls: list[str] = field(default_factory=list)
+    pages: list[dict[str, Any]] = field(default_factory=list)  # the parameters of getLedgers
     most_at_once: int = 0
 
     def __post_init__(self) -> None:
@@ -97,13 +102,14 @@ class RpcStub:
         return {"error": {"code": -32601, "message": "method not found"}}
 
     def _page(self, params: dict[str, Any], window: dict[str, int]) -> dict[str, Any]:
+        self.pages.append(params)
         pagination = params["pagination"]
         if "cursor" in pagination and "startLedger" in params:
             return _refused("startLedger and cursor cannot both be set")
         start = int(pagination["cursor"]) + 1 if "cursor" in pagination else params["startLedger"]
         if not 1 <= pagination["limit"] <= MAX_PAGE:
             return _refused("limit must not exceed 200")
-        if not self.oldest <= start <= self.latest:
+        if not (self.lake_from or self.oldest) <= start <= self.latest:
             bounds = f"the oldest ledger: {self.oldest} and the latest ledger: {self.latest}"
             return _refused(f"start ledger ({start}) must be between {bounds} for this rpc instance")
         page = [ledger for ledger in self.ledgers if start <= ledger.sequence <= self.latest][: pagination["limit"]]

@@ -165,3 +165,32 @@ def test_messages_show_no_more_of_the_url_than_its_server(chain: list[ClosedLedg
 def test_needs_a_url() -> None:
     with pytest.raises(ConfigurationError, match="needs a URL"):
         RpcSource("", "x", keep_going)
+
+
+def test_pages_go_on_by_the_servers_cursor_and_end_with_the_range(chain: list[ClosedLedger]) -> None:
+    with RpcStub(chain, PASSPHRASE) as stub:
+        source = rpc(stub)
+        assert [ledger.sequence for ledger in source.ledgers(2, 14)] == list(range(3, 15))
+        assert stub.pages == [
+            {"startLedger": 3, "pagination": {"limit": 5}},
+            {"pagination": {"cursor": "7", "limit": 5}},
+            {"pagination": {"cursor": "12", "limit": 2}},
+        ]
+        source.close()
+
+
+def test_ledgers_that_a_server_reads_from_a_lake_behind_its_window(chain: list[ClosedLedger]) -> None:
+    with RpcStub(chain, PASSPHRASE, oldest=9, lake_from=4) as stub:
+        source = rpc(stub)
+        assert [ledger.sequence for ledger in source.ledgers(3)] == list(range(4, LAST + 1))
+        with pytest.raises(IntegrityError, match="no longer has ledger 3: the oldest it keeps is 9"):
+            list(source.ledgers(2))
+        source.close()
+
+
+def test_looks_without_reading_a_ledger(chain: list[ClosedLedger]) -> None:
+    with RpcStub(chain, PASSPHRASE, oldest=4) as stub:
+        source = rpc(stub)
+        assert source.look() == (stub.url, 4, LAST) and source.tip == LAST
+        assert stub.calls == ["getNetwork", "getHealth"]
+        source.close()

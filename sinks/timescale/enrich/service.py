@@ -15,7 +15,7 @@ import psycopg
 
 from lumenstream import metrics
 from lumenstream.database import Connection, check_network, check_schema, connect, is_permanent, unreachable
-from lumenstream.errors import IntegrityError, UnreachableError
+from lumenstream.errors import IntegrityError, LumenstreamError, UnreachableError
 from lumenstream.logs import get_logger
 from lumenstream.retry import Retry, RetryPolicy, Stopped
 from lumenstream.roleserver import Health, RoleServer
@@ -99,7 +99,9 @@ class _Enrichment:
                 return self._round(connection, again)
         except psycopg.Error as error:
             if is_permanent(error):
-                raise
+                raise LumenstreamError(
+                    f"the database refuses enrichment: {error.sqlstate} {error}".strip(), hint="what was filled so far stays"
+                ) from error
             metrics.SERVER_ERRORS.labels("database").inc()
             raise unreachable(settings.database.url.get_secret_value(), error) from error
 
