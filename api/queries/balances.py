@@ -126,11 +126,11 @@ class Kind(Generic[Row]):
 
     async def of_many(self, database: Reader, accounts: Sequence[bytes]) -> list[Row]:
         """All balances of these accounts, ordered by account and key."""
-        statement = (
-            f"SELECT {self.columns} FROM {self.source} WHERE b.account_id = ANY(%(accounts)s::bytea[]) "
-            f"ORDER BY b.account_id, {self.order[0]}"
-        )
-        return await database.fetch(self.name, statement, {"accounts": list(accounts)}, self.make)
+        one = len(accounts) == 1  # its plan need not be made anew for every length of the list
+        condition = "b.account_id = %(account)s" if one else "b.account_id = ANY(%(accounts)s::bytea[])"
+        values = {"account": accounts[0]} if one else {"accounts": list(accounts)}
+        statement = f"SELECT {self.columns} FROM {self.source} WHERE {condition} ORDER BY b.account_id, {self.order[0]}"
+        return await database.fetch(self.name, statement, values, self.make)
 
     def fits(self, key: str) -> bool:
         """Whether a key that a client sent back can be one of these."""

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from api.database import Reader
 from api.queries import operations, state_changes, transactions
-from api.queries.parts import PARENTS, Listing, Parent, parallel, where
+from api.queries.parts import Listing, Parent, among, parallel, where
 
 MAX_COUNT: Final = 10_000  # rows; one more is looked for, to know whether there are more
 
@@ -39,5 +39,5 @@ def _number(row: Sequence[Any]) -> int:
 async def of_parents(database: Reader, children: Children, parents: Sequence[Parent]) -> dict[int, int]:
     """Rows that belong to each parent, by its id, as `total`."""
     inner = f"SELECT FROM {children.table} x {where(list(children.conditions))} LIMIT {MAX_COUNT + 1}"
-    statement = f"SELECT p.id, c.n FROM {PARENTS} CROSS JOIN LATERAL (SELECT count(*) AS n FROM ({inner}) counted) c"
+    statement = f"SELECT p.id, c.n FROM {among(parents)} CROSS JOIN LATERAL (SELECT count(*) AS n FROM ({inner}) counted) c"
     return dict(await database.fetch(children.name, statement, parallel(parents), tuple))

@@ -11,11 +11,11 @@ from api.database import Reader
 from api.paging import Page
 from api.queries.accounts import AccountKey, account_conditions, together
 from api.queries.parts import (
-    PARENTS,
     Columns,
     Listing,
     Parent,
     Window,
+    among,
     beyond,
     order,
     parallel,
@@ -102,8 +102,8 @@ async def of_account_in_transactions(
         f"l.operation_id <= p.id + {toid.MAX_OPERATION}",
     ]
     statement = (
-        f"SELECT o.* FROM {PARENTS} CROSS JOIN LATERAL (SELECT l.operation_id FROM operations_accounts l {where(conditions)} "
-        f"OFFSET 0) l CROSS JOIN LATERAL (SELECT {projection(COLUMNS, selected, 'x')} FROM operations x "
+        f"SELECT o.* FROM {among(parents)} CROSS JOIN LATERAL (SELECT l.operation_id FROM operations_accounts l "
+        f"{where(conditions)} OFFSET 0) l CROSS JOIN LATERAL (SELECT {projection(COLUMNS, selected, 'x')} FROM operations x "
         "WHERE x.id = l.operation_id AND x.ledger_created_at = p.closed_at LIMIT 1) o"
     )
     rows = await database.fetch("operations_of_account_in_transactions", statement, values, OperationRow._make)
@@ -118,7 +118,7 @@ async def of_transactions(
     conditions = [*OF_TRANSACTION, *beyond(page, ("x.id",), values)]
     # Without the fence the planner merges all chunks in key order, and looks into each for every parent.
     statement = (
-        f"SELECT o.* FROM {PARENTS} CROSS JOIN LATERAL (SELECT * FROM ("
+        f"SELECT o.* FROM {among(parents)} CROSS JOIN LATERAL (SELECT * FROM ("
         f"SELECT {projection(COLUMNS, selected, 'x')} FROM operations x {where(conditions)} OFFSET 0) x "
         f"{order(('x.id',), page)} LIMIT %(fetch)s) o"
     )
@@ -130,7 +130,7 @@ async def of_transactions(
 async def by_ids(database: Reader, parents: Sequence[Parent], selected: frozenset[str]) -> dict[int, OperationRow]:
     """Operations by id and close time."""
     statement = (
-        f"SELECT o.* FROM {PARENTS} CROSS JOIN LATERAL (SELECT {projection(COLUMNS, selected, 'x')} FROM operations x "
+        f"SELECT o.* FROM {among(parents)} CROSS JOIN LATERAL (SELECT {projection(COLUMNS, selected, 'x')} FROM operations x "
         "WHERE x.id = p.id AND x.ledger_created_at = p.closed_at LIMIT 1) o"
     )
     rows = await database.fetch("operations_by_id", statement, parallel(parents), OperationRow._make)

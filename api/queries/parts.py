@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
@@ -119,10 +119,17 @@ def where(conditions: list[str]) -> str:
     return "WHERE " + " AND ".join(conditions) if conditions else ""
 
 
-PARENTS: Final = "unnest(%(ids)s::bigint[], %(times)s::timestamptz[]) AS p(id, closed_at)"
+_PARENTS: Final = "unnest(%(ids)s::bigint[], %(times)s::timestamptz[])"
+_ONE_PARENT: Final = f"(SELECT * FROM {_PARENTS} LIMIT 1) AS p(id, closed_at)"
+_MANY_PARENTS: Final = f"{_PARENTS} AS p(id, closed_at)"
 
 
-def parallel(parents: Iterable[Parent]) -> dict[str, Any]:
-    """The values that PARENTS takes."""
-    listed = list(parents)
-    return {"ids": [parent.id for parent in listed], "times": [parent.closed_at for parent in listed]}
+def among(parents: Sequence[Parent]) -> str:
+    """What follows FROM: the parents as `p`. That there is only one is said, because from an array of unknown length the planner
+    would expect ten, and plan anew for every execution of a prepared statement."""
+    return _ONE_PARENT if len(parents) == 1 else _MANY_PARENTS
+
+
+def parallel(parents: Sequence[Parent]) -> dict[str, Any]:
+    """The values that `among` takes."""
+    return {"ids": [parent.id for parent in parents], "times": [parent.closed_at for parent in parents]}

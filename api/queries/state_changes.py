@@ -12,11 +12,11 @@ from api.database import Reader
 from api.paging import Page
 from api.queries.accounts import AccountKey, account_conditions, together
 from api.queries.parts import (
-    PARENTS,
     Columns,
     Listing,
     Parent,
     Window,
+    among,
     beyond,
     order,
     parallel,
@@ -187,7 +187,7 @@ async def of_account_in_transactions(
     values: dict[str, Any] = parallel(parents)
     conditions = [*account_conditions(account, "x", values), *OF_TRANSACTION]
     statement = (
-        f"SELECT s.* FROM {PARENTS} CROSS JOIN LATERAL (SELECT {projection(COLUMNS, selected, 'x')} FROM state_changes x "
+        f"SELECT s.* FROM {among(parents)} CROSS JOIN LATERAL (SELECT {projection(COLUMNS, selected, 'x')} FROM state_changes x "
         f"{where(conditions)} OFFSET 0) s"
     )
     rows = await database.fetch("state_changes_of_account_in_transactions", statement, values, StateChangeRow._make)
@@ -217,7 +217,7 @@ async def _of_parents(
     conditions = [*of_parent, *beyond(page, KEY, values)]
     # Without the fence the planner merges all chunks in key order, and looks into each for every parent.
     statement = (
-        f"SELECT s.* FROM {PARENTS} CROSS JOIN LATERAL (SELECT * FROM ("
+        f"SELECT s.* FROM {among(parents)} CROSS JOIN LATERAL (SELECT * FROM ("
         f"SELECT {projection(COLUMNS, selected, 'x')} FROM state_changes x {where(conditions)} OFFSET 0) x "
         f"{order(KEY, page)} LIMIT %(fetch)s) s"
     )

@@ -11,11 +11,11 @@ from api.database import Reader
 from api.paging import Page
 from api.queries.accounts import AccountKey, account_conditions, together
 from api.queries.parts import (
-    PARENTS,
     Columns,
     Listing,
     Parent,
     Window,
+    among,
     beyond,
     order,
     parallel,
@@ -110,7 +110,7 @@ async def of_ledgers(
     conditions = [*OF_LEDGER, *beyond(page, ("x.to_id",), values)]
     # Without the fence the planner merges all chunks in key order, and looks into each for every parent.
     statement = (
-        f"SELECT t.* FROM {PARENTS} CROSS JOIN LATERAL (SELECT * FROM ("
+        f"SELECT t.* FROM {among(parents)} CROSS JOIN LATERAL (SELECT * FROM ("
         f"SELECT {projection(COLUMNS, selected, 'x')} FROM transactions x {where(conditions)} OFFSET 0) x "
         f"{order(('x.to_id',), page)} LIMIT %(fetch)s) t"
     )
@@ -124,7 +124,7 @@ async def of_ledgers(
 async def by_ids(database: Reader, parents: Sequence[Parent], selected: frozenset[str]) -> dict[int, TransactionRow]:
     """Transactions by id and close time."""
     statement = (
-        f"SELECT t.* FROM {PARENTS} CROSS JOIN LATERAL (SELECT {projection(COLUMNS, selected, 'x')} FROM transactions x "
+        f"SELECT t.* FROM {among(parents)} CROSS JOIN LATERAL (SELECT {projection(COLUMNS, selected, 'x')} FROM transactions x "
         "WHERE x.to_id = p.id AND x.ledger_created_at = p.closed_at LIMIT 1) t"
     )
     rows = await database.fetch("transactions_by_id", statement, parallel(parents), TransactionRow._make)
