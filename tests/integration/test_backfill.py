@@ -10,12 +10,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import psycopg
 import pytest
 
+from lumenstream import retention
 from lumenstream.bench.lakefiles import write_lake
 from lumenstream.errors import ConfigurationError, ExitCode, UnreachableError
 from lumenstream.settings import LakeSettings, ProducerSettings
@@ -24,6 +26,8 @@ from producers.backfill.plan import Range
 from producers.backfill.sending import Sender
 from producers.sources.lake import Layout
 from sinks.timescale import verify
+from sinks.timescale.maintenance.retention import look
+from sinks.timescale.tables import HISTORY
 from tests.chaos.snapshot import Snapshot
 from tests.integration.backfill_world import (
     FIRST,
@@ -33,6 +37,7 @@ from tests.integration.backfill_world import (
     check_equal,
     history_of,
     make_chain,
+    running_sink,
 )
 from tests.plugins.servers import KafkaForTest, create_database, drop_database
 from tests.servers.cache import Unavailable
@@ -342,3 +347,42 @@ def test_verify_finds_planted_defects(world: BackfillWorld, whole_url: str) -> N
         ("orphan", 40, 40),
     }
     assert {first for _, first, _ in found} == {10, 20, 25, 28, 30, 40}
+
+
+def test_ledgers_older_than_retention_are_refused_unless_it_is_paused(
+    world: BackfillWorld, whole: tuple[str, Snapshot], database_url: str
+) -> None:
+    """The chain closed in January 2026. While a job that pauses retention runs, nothing may be dropped; afterwards it may."""
+    LiveWriter(database_url, world.chain).commit([sequence for sequence in EVERY if sequence > 20])
+    execute(database_url, "update retention set keep = '30 days'")
+    settings = world.settings(database_url)
+    with pytest.raises(ConfigurationError, match=f"ledger {FIRST} closed 2026-01") as refused:
+        world.run(settings, Request(FIRST, 20))
+    assert "--pause-retention" in refused.value.hint
+    with psycopg.connect(database_url) as connection:
+        assert connection.execute("select min(sequence) from ledgers").fetchone() == (21,)
+    paused: set[str] = set()
+
+    def watch(progress: object) -> None:
+        with psycopg.connect(database_url) as connection:
+            paused.add(look(connection, datetime.now(UTC)).held_by)
+
+    with running_sink(settings), Job(settings, Request(FIRST, 20, pause_retention=True), threading.Event()) as job:
+        assert job.plan() == 20 - FIRST + 1
+        assert job.run(watch, lambda: None).ok
+        assert paused == {f"{job.name} pauses retention"}
+    check_equal(database_url, whole[1])
+    with psycopg.connect(database_url) as connection:
+        assert retention.running_jobs(connection) == []
+        assert look(connection, datetime.now(UTC)).held_by.startswith(f"ledger {LAST} at the cursor is itself older")
+
+
+@pytest.mark.needs("timescaledb-community")
+def test_ranges_in_compressed_chunks_are_made_anew(world: BackfillWorld, whole: tuple[str, Snapshot], whole_url: str) -> None:
+    with psycopg.connect(whole_url, autocommit=True) as connection:
+        for table in HISTORY:
+            connection.execute("select compress_chunk(c) from show_chunks(%s::regclass) c", (table,))
+    summary = world.run(world.settings(whole_url), Request(FIRST, LAST, rewrite=True))
+    assert summary.ok and summary.done_ledgers == len(EVERY)
+    check_equal(whole_url, whole[1])
+    assert verify.verify(world.settings(whole_url)).findings == []

@@ -19,6 +19,7 @@ from sinks.timescale import maintenance
 from sinks.timescale.maintenance import policies
 from sinks.timescale.maintenance.service import Outcome
 from sinks.timescale.tables import HISTORY
+from tests.servers.choose import with_database
 
 LEDGERS = 100  # one an hour; those before the last two days or so are older than what is kept
 KEEP = "2 days"
@@ -51,10 +52,14 @@ _COLUMNS = {
 
 @pytest.fixture(scope="module")
 def plain_server() -> Iterator[EmbeddedPostgres]:
+    """Plain PostgreSQL from the wheel, with a migrated template."""
     try:
         server = EmbeddedPostgres().start()
     except MissingWheelError as error:
         pytest.skip(str(error))
+    with psycopg.connect(server.url, autocommit=True) as admin:
+        admin.execute("create database template_maintenance")
+    runner.migrate(with_database(server.url, "template_maintenance"))
     yield server
     server.stop()
 
@@ -63,10 +68,8 @@ def plain_server() -> Iterator[EmbeddedPostgres]:
 def plain_url(plain_server: EmbeddedPostgres) -> str:
     with psycopg.connect(plain_server.url, autocommit=True) as admin:
         admin.execute("drop database if exists maintenance_test with (force)")
-        admin.execute("create database maintenance_test")
-    url = plain_server.url.replace("/lumenstream", "/maintenance_test")
-    runner.migrate(url)
-    return url
+        admin.execute("create database maintenance_test template template_maintenance")
+    return with_database(plain_server.url, "maintenance_test")
 
 
 @pytest.fixture(params=["as chosen", "plain"])
