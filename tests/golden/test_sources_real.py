@@ -16,7 +16,7 @@ from producers.header import NetworkCheck, check_chain, checked_header
 from producers.sources import LakeSource, LedgerSource, RpcSource
 from producers.sources.lake import Layout
 from tests.servers.rpc import RpcStub
-from tests.servers.s3 import KEY_ID, REGION, SECRET, S3Server
+from tests.servers.s3 import REGION, S3Server
 from tests.unit.source_support import QUICK, stop_at_tip
 from tests.unit.xdr_support import PASSPHRASES, network_id
 
@@ -64,12 +64,9 @@ def test_a_folder_lake(ledgers: list[Ledger], tmp_path: Path, layout: Layout) ->
     check(lake(str(tmp_path)), ledgers)
 
 
-def test_a_lake_on_s3(ledgers: list[Ledger], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY_ID)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    with S3Server() as server:
-        server.bucket("real", lake_objects(ledgers, Layout(1, 64000), PASSPHRASE))
-        check(lake("s3://real", server.url), ledgers)
+def test_a_lake_on_s3(ledgers: list[Ledger], s3: S3Server) -> None:
+    s3.bucket("real", lake_objects(ledgers, Layout(1, 64000), PASSPHRASE))
+    check(lake("s3://real", s3.url), ledgers)
 
 
 def test_an_rpc_server(ledgers: list[Ledger]) -> None:

@@ -9,7 +9,6 @@ from typing import Any, Self
 
 import httpx
 import obstore
-from moto.server import ThreadedMotoServer
 from obstore.store import S3Store
 
 REGION = "us-east-1"
@@ -21,6 +20,8 @@ class S3Server:
     """Use as a context manager; then `url` is its endpoint. Credentials are KEY_ID and SECRET; without any, access is denied."""
 
     def __enter__(self) -> Self:
+        from moto.server import ThreadedMotoServer  # takes half a second, which only who asks for it should pay
+
         logging.getLogger("werkzeug").setLevel(logging.WARNING)
         self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         self._server.start()

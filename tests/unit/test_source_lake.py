@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from producers.sources.lake.prefetch import Limits, Prefetch
 from producers.sources.lake.store import LakeStore
 from sandbox import ClosedLedger
 from tests.plugins.proxy import TcpProxy
-from tests.servers.s3 import KEY_ID, REGION, SECRET, S3Server
+from tests.servers.s3 import REGION, S3Server
 from tests.unit.source_support import FIRST, LAST, PASSPHRASE, QUICK, counting, keep_going, make_chain, stop_at_tip
 
 PUBNET = "Public Global Stellar Network ; September 2015"
@@ -37,14 +37,6 @@ SINGLE = Layout(1, 8)
 @pytest.fixture(scope="module")
 def chain() -> list[ClosedLedger]:
     return make_chain()
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[S3Server]:
-    with S3Server() as server, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ACCESS_KEY_ID", KEY_ID)
-        patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-        yield server
 
 
 def pairs(ledgers: list[ClosedLedger]) -> list[tuple[int, bytes]]:

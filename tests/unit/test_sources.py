@@ -20,7 +20,7 @@ from producers.sources import FilesSource, LakeSource, LedgerSource, RpcSource, 
 from producers.sources.lake import Layout
 from sandbox import ClosedLedger, SandboxSettings
 from tests.servers.rpc import RpcStub
-from tests.servers.s3 import KEY_ID, REGION, SECRET, S3Server
+from tests.servers.s3 import REGION, S3Server
 from tests.unit.source_support import (
     FIRST,
     LAST,
@@ -43,14 +43,6 @@ Make = Callable[[Sequence[ClosedLedger]], AbstractContextManager[LedgerSource]]
 @pytest.fixture(scope="module")
 def chain() -> list[ClosedLedger]:
     return make_chain()
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[S3Server]:
-    with S3Server() as server, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ACCESS_KEY_ID", KEY_ID)
-        patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-        yield server
 
 
 def filled(server: S3Server, bucket: str, pairs: list[tuple[int, bytes]], layout: Layout) -> str:
