@@ -13,23 +13,14 @@ import subprocess
 import tempfile
 import uuid
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 from xml.etree import ElementTree
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from lumenstream.embedded.processes import (
-    LOOPBACK,
-    ChildProcess,
-    Command,
-    ServerError,
-    accepts_connections,
-    free_port,
-    run_to_end,
-)
+from lumenstream.embedded.processes import LOOPBACK, Command, accepts_connections, free_port, run_to_end
 from tests.servers.cache import REPOSITORY, Unavailable, cached_directory
+from tests.servers.own import OwnServer
 
 POM = REPOSITORY / "ops" / "kafka" / "pom.xml"
 LOGGING = REPOSITORY / "ops" / "kafka" / "log4j2.properties"
@@ -37,7 +28,6 @@ JAVA_VERSION = 17
 MAVEN_ATTEMPTS = 3
 MAVEN_TIMEOUT_S = 300
 FORMAT_TIMEOUT_S = 60.0
-READY_TIMEOUT_S = 60.0
 METADATA_TIMEOUT_S = 2.0
 HEAP_MB = 512
 MESSAGE_MAX_BYTES = 32 * 1024 * 1024
@@ -117,87 +107,38 @@ def jars() -> Path:
     return cached_directory(f"kafka-{version()}", build)
 
 
-class KafkaServer:
+class KafkaServer(OwnServer):
     """A broker on a port that stays the same over restarts. Ends with the process that started it.
 
     `advertised_port` is where clients are sent on, for a broker behind a `TcpProxy`.
     """
 
+    name = "Kafka"
     kind = "Apache Kafka from Maven jars"
 
     def __init__(self, settings: dict[str, object] | None = None, advertised_port: int | None = None) -> None:
-        self.port = free_port()
+        super().__init__()
         self._advertised_port = advertised_port or self.port
         self._controller_port = free_port()
         self._settings = settings or {}
-        self._directory: Path | None = None
-        self._process: ChildProcess | None = None
+        self._library = Path()
 
     @property
     def bootstrap(self) -> str:
         return f"{LOOPBACK}:{self.port}"
 
     @property
-    def url(self) -> str:
-        return f"kafka://{self.bootstrap}"
-
-    @property
-    def pid(self) -> int | None:
-        return self._process.pid if self._process else None
-
-    @property
-    def rss_bytes(self) -> int | None:
-        return self._process.rss_bytes() if self._process else None
-
-    def start(self) -> Self:
-        """Format a new data directory if there is none, start the broker and wait until it answers. Raises Unavailable."""
-        if self._process is not None and self._process.running:
-            raise ServerError("Kafka is already running")
-        library = jars()
-        if self._directory is None:
-            self._directory = Path(tempfile.mkdtemp(prefix="lumenstream-kafka-"))
-            self._format(library)
-        self._process = ChildProcess("Kafka", self._command(library, "kafka.Kafka", str(self._properties), heap_mb=HEAP_MB))
-        self._process.start()
-        try:
-            self._process.wait_ready(self._answers, READY_TIMEOUT_S)
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def stop(self) -> None:
-        """Controlled shutdown; the data stays."""
-        if self._process is not None:
-            self._process.stop()
-
-    def kill(self) -> None:
-        """SIGKILL; the data stays."""
-        if self._process is not None:
-            self._process.kill()
-
-    def restart(self) -> Self:
-        """Start again on the same port and the same data, after a controlled shutdown if it still runs."""
-        self.stop()
-        return self.start()
-
-    def close(self) -> None:
-        """Stop and remove the data."""
-        self.stop()
-        if self._directory is not None:
-            shutil.rmtree(self._directory, ignore_errors=True)
-            self._directory = None
-
-    @property
-    def _home(self) -> Path:
-        assert self._directory is not None
-        return self._directory
-
-    @property
     def _properties(self) -> Path:
         return self._home / "server.properties"
 
-    def _format(self, library: Path) -> None:
+    def _new_directory(self) -> Path:
+        self._library = jars()
+        return Path(tempfile.mkdtemp(prefix="lumenstream-kafka-"))
+
+    def _serve(self) -> Command:
+        return self._command("kafka.Kafka", str(self._properties), heap_mb=HEAP_MB)
+
+    def _initialize(self) -> None:
         settings = {
             **SETTINGS,
             "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://{LOOPBACK}:{self._controller_port}",
@@ -210,16 +151,14 @@ class KafkaServer:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         # The tool reads an id that begins with a dash as an option.
         arguments = ("format", "-t", cluster.replace("-", "A"), "-c", str(self._properties))
-        run_to_end(
-            "Kafka's storage format", self._command(library, "kafka.tools.StorageTool", *arguments, heap_mb=256), FORMAT_TIMEOUT_S
-        )
+        run_to_end("Kafka's storage format", self._command("kafka.tools.StorageTool", *arguments, heap_mb=256), FORMAT_TIMEOUT_S)
 
-    def _command(self, library: Path, main: str, *arguments: str, heap_mb: int) -> Command:
+    def _command(self, main: str, *arguments: str, heap_mb: int) -> Command:
         return Command(
             argv=(
                 *("java", f"-Xmx{heap_mb}m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto"),
                 f"-Dlog4j2.configurationFile={LOGGING}",
-                *("-cp", f"{library}/*", main),
+                *("-cp", f"{self._library}/*", main),
                 *arguments,
             ),
             log=self._home / "kafka.log",
@@ -234,9 +173,3 @@ class KafkaServer:
             return bool(client.list_topics(timeout=METADATA_TIMEOUT_S).brokers)
         except KafkaException:
             return False
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()

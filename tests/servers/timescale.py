@@ -13,29 +13,24 @@ import stat
 import subprocess
 import tempfile
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import psycopg
 
 from lumenstream.embedded.processes import (
     LOOPBACK,
-    ChildProcess,
     Command,
-    ServerError,
     User,
     accepts_connections,
-    free_port,
     run_to_end,
 )
 from tests.servers.cache import Unavailable, cached_directory
+from tests.servers.own import OwnServer
 
 SUITE = "trixie"
 PACKAGES = ("base-files", "dash", "coreutils", "libc-bin", "tzdata", "postgresql-17", "postgresql-17-timescaledb")
 BINARIES = "/usr/lib/postgresql/17/bin"
 ROOT_VERSION = 1  # raise it when the way the root is built changes
 BUILD_TIMEOUT_S = 400
-READY_TIMEOUT_S = 60.0
 INITDB_TIMEOUT_S = 60.0
 CONNECT_TIMEOUT_S = 5
 MOUNT_TIMEOUT_S = 10
@@ -127,60 +122,21 @@ def private_root() -> Path:
     return cached_directory(f"timescale-root-{ROOT_VERSION}" if ROOT_VERSION > 1 else "timescale-root", _build_root)
 
 
-class TimescaleServer:
+class TimescaleServer(OwnServer):
     """A server on a port that stays the same over restarts. Ends with the process that started it. Logs in without password."""
 
+    name = "PostgreSQL"
     kind = "TimescaleDB from Debian in a private root"
 
     def __init__(self, settings: dict[str, str] | None = None, durable: bool = False) -> None:
-        self.port = free_port()
+        super().__init__()
         self._settings = SETTINGS | ({} if durable else THROW_AWAY_SETTINGS) | (settings or {}) | {"port": str(self.port)}
         self._root = Path()
-        self._directory: Path | None = None
-        self._process: ChildProcess | None = None
 
     @property
     def url(self) -> str:
         """The administration database's URL."""
         return f"postgresql://{SUPERUSER}@{LOOPBACK}:{self.port}/postgres"
-
-    @property
-    def pid(self) -> int | None:
-        """The postmaster's pid."""
-        return self._process.pid if self._process else None
-
-    def start(self) -> Self:
-        """Make a new data directory if there is none, start the server and wait until it answers. Raises Unavailable."""
-        if self._process is not None and self._process.running:
-            raise ServerError("PostgreSQL is already running")
-        self._root = private_root()
-        if self._directory is None:
-            self._directory = Path(tempfile.mkdtemp(prefix="server-", dir=self._root / "srv"))
-            os.chown(self._directory, SERVER_USER.uid, SERVER_USER.gid)
-            self._initialize()
-        options = [word for name, value in self._settings.items() for word in ("-c", f"{name}={value}")]
-        self._process = ChildProcess("PostgreSQL", self._command("postgres", "-D", self._data, *options)).start()
-        try:
-            self._process.wait_ready(self._answers, READY_TIMEOUT_S)
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def stop(self) -> None:
-        """Fast shutdown; the data stays."""
-        if self._process is not None:
-            self._process.stop()
-
-    def kill(self) -> None:
-        """SIGKILL to the postmaster and every process of it; the data stays."""
-        if self._process is not None:
-            self._process.kill()
-
-    def restart(self) -> Self:
-        """Start again on the same port and the same data, after a fast shutdown if it still runs."""
-        self.stop()
-        return self.start()
 
     def small_disk(self, mebibytes: int) -> str:
         """A file system of its own of that size, for a tablespace; its path as the server sees it. Raises Unavailable.
@@ -208,28 +164,27 @@ class TimescaleServer:
     def close(self) -> None:
         """Stop and remove the data."""
         self.stop()
-        if self._directory is not None:
-            if (disk := self._directory / SMALL_DISK).is_mount():
-                subprocess.run(["umount", str(disk)], capture_output=True, timeout=MOUNT_TIMEOUT_S, check=True)
-            shutil.rmtree(self._directory, ignore_errors=True)
-            self._directory = None
-
-    @property
-    def _home(self) -> Path:
-        assert self._directory is not None
-        return self._directory
+        if self._directory is not None and (disk := self._directory / SMALL_DISK).is_mount():
+            subprocess.run(["umount", str(disk)], capture_output=True, timeout=MOUNT_TIMEOUT_S, check=True)
+        super().close()
 
     @property
     def _data(self) -> str:
         return f"/{self._home.relative_to(self._root)}/data"
 
+    def _new_directory(self) -> Path:
+        self._root = private_root()
+        directory = Path(tempfile.mkdtemp(prefix="server-", dir=self._root / "srv"))
+        os.chown(directory, SERVER_USER.uid, SERVER_USER.gid)
+        return directory
+
     def _initialize(self) -> None:
         arguments = (f"--pgdata={self._data}", f"--username={SUPERUSER}", "--auth=trust", "--encoding=UTF8", "--locale=C")
-        try:
-            run_to_end("initdb", self._command("initdb", *arguments, "--no-sync", "--no-instructions"), INITDB_TIMEOUT_S)
-        except ServerError:
-            self.close()
-            raise
+        run_to_end("initdb", self._command("initdb", *arguments, "--no-sync", "--no-instructions"), INITDB_TIMEOUT_S)
+
+    def _serve(self) -> Command:
+        options = [word for name, value in self._settings.items() for word in ("-c", f"{name}={value}")]
+        return self._command("postgres", "-D", self._data, *options)
 
     def _command(self, program: str, *arguments: str) -> Command:
         return Command(
@@ -250,9 +205,3 @@ class TimescaleServer:
         except psycopg.OperationalError:
             return False
         return True
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
