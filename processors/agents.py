@@ -45,6 +45,8 @@ IN_FLIGHT_LEDGERS: Final = 8  # per agent: sent, and not yet acknowledged
 BUFFERED_MESSAGES: Final = 16  # per agent: read, and not yet processed
 _BATCH_BYTES: Final = 1 << 20
 _LINGER_SECONDS: Final = 0.0
+# aiokafka's lz4 is its slowest level and has no other: 6.5 ms a ledger against 0.4 for a sixth more bytes.
+_COMPRESSION: Final = "snappy"
 _HEARTBEAT_SECONDS: Final = 1.0
 _COMMIT_SECONDS: Final = 0.5
 _RETRY_SECONDS: Final = 1.0
@@ -159,7 +161,7 @@ def create_app(settings: Settings, group: str) -> Any:
         producer_max_request_size=kafka.max_message_bytes,
         producer_max_batch_size=_BATCH_BYTES,
         producer_linger=_LINGER_SECONDS,
-        producer_compression_type="lz4",
+        producer_compression_type=_COMPRESSION,
         producer_request_timeout=kafka.request_timeout_seconds,
         producer_acks=-1,
     )
