@@ -2,6 +2,7 @@
 
 The native one (`native/`, Rust) is used when it was built. LUMENSTREAM_REQUIRE_NATIVE=1 makes its absence an ImportError, for
 containers and CI; LUMENSTREAM_DECODER=python selects the twin even so, for tests. `DECODER` says which one is in use.
+The inner loops of the processors follow the same choice (`fastest`).
 """
 
 from __future__ import annotations
