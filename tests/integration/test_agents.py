@@ -43,7 +43,7 @@ PARTITIONS = 4
 LEDGERS = 16
 FIRST = 2
 LAST = FIRST + LEDGERS - 1
-WAIT_SECONDS = 40.0
+WAIT_SECONDS = 90.0  # starts of processes on a busy machine included
 NETWORK = SandboxSettings(transactions_per_ledger=2)
 
 
