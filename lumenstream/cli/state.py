@@ -17,10 +17,10 @@ import typer
 from lumenstream.cli.jobs import JsonOption
 from lumenstream.cli.options import PANEL_HISTORY, command, settings_of, start_logging
 from lumenstream.cli.roles import ArchiveOption, LakeOption, PathOption, RpcOption, SourceOption
-from lumenstream.cli.statedisplay import EntriesDisplay
-from lumenstream.errors import LumenstreamError
+from lumenstream.errors import IntegrityError, LumenstreamError
 
 if TYPE_CHECKING:
+    from lumenstream.cli.statedisplay import EntriesDisplay
     from lumenstream.settings import Settings
     from producers.archive import Checkpoint, HistoryArchive
     from schemas.checkpoint import EntryRows
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 CheckpointOption = Annotated[
     int | None, typer.Option("--at", min=1, help="the newest checkpoint that is not above this ledger (default: the newest)")
 ]
+
+_NEWER = "a newer version of this program may know how to read it"
 
 
 def bootstrap(
@@ -54,6 +56,7 @@ def bootstrap(
 
 def run_bootstrap(settings: Settings, at: int | None = None, *, quiet: bool = False) -> tuple[int, dict[str, int]]:
     """The checkpoint's ledger, and the rows written by table."""
+    from lumenstream.cli.statedisplay import EntriesDisplay
     from producers.archive import HistoryArchive
     from sinks.timescale.checkpoint import bootstrap as load
 
@@ -90,11 +93,15 @@ def origin_of(checkpoint: Checkpoint) -> Origin:
 def entry_rows(
     settings: Settings, archive: HistoryArchive, checkpoint: Checkpoint, display: EntriesDisplay
 ) -> Iterator[EntryRows]:
-    """Rows of everything that exists at a checkpoint."""
+    """Rows of everything that exists at a checkpoint. IntegrityError when one cannot be read."""
+    from lumenstream.xdr import LedgerContentError
     from processors.checkpoint import CheckpointProcessor
 
     batches = (batch.entries for batch in archive.entries(checkpoint, display.show))
-    return CheckpointProcessor(settings.network.network_id()).process_all(checkpoint.ledger, batches)
+    try:
+        yield from CheckpointProcessor(settings.network.network_id()).process_all(checkpoint.ledger, batches)
+    except LedgerContentError as error:
+        raise IntegrityError(f"{archive.name}, checkpoint {checkpoint.ledger}: {error}", hint=_NEWER) from error
 
 
 def rebuild_state(
@@ -108,9 +115,9 @@ def rebuild_state(
 ) -> None:
     """Make current state anew: the newest checkpoint not above the cursor, and the ledgers since then.
 
-    Stop the live sink first; standbys may stay. Raw ledgers are copied from the topics that still hold them, else read from the
-    source. Only rows that are wrong are written, in one transaction, so readers never see a state in between. Balances of custom
-    tokens, which are sums of events, stay as they are.
+    Stop every sink first; one that is started meanwhile stands by and goes on afterwards. Raw ledgers are copied from the topics
+    that still hold them, else read from the source. Only rows that are wrong are written, in one transaction, so readers never
+    see a state in between. Balances of custom tokens, which are sums of events, stay as they are.
 
     Example: lumenstream rebuild-state --network testnet --archive-url file:///archive --source files --path ledgers/
     """
@@ -168,6 +175,7 @@ class ExpectedState:
         self._closing.close()
 
     def at(self, cursor: int) -> Expected:
+        from lumenstream.cli.statedisplay import EntriesDisplay
         from sinks.timescale.checkpoint import Expected
 
         checkpoint = self._archive.newest(cursor)
@@ -178,6 +186,7 @@ class ExpectedState:
     def _ledgers(self, checkpoint: Checkpoint, cursor: int) -> Iterator[LedgerRows]:
         """The ledgers after the checkpoint, up to the cursor; the first must name the checkpoint's as its predecessor."""
         from lumenstream.cli.rollforward import RowMaker
+        from lumenstream.xdr import LedgerContentError, LedgerDecodeError
         from producers.backfill.book import Book
         from producers.backfill.plan import Range
         from producers.backfill.raw import RawLedgers
@@ -189,7 +198,10 @@ class ExpectedState:
         with closing(Book(self._settings)) as book, closing(RawLedgers(self._settings, threading.Event(), [wanted])) as raw:
             previous, previous_hash = checkpoint.ledger, origin_of(checkpoint).ledger_hash
             for ledger, header in raw.read(wanted, book.places(wanted)):
-                rows = maker.rows(ledger.data, previous)
+                try:
+                    rows = maker.rows(ledger.data, previous)
+                except (LedgerDecodeError, LedgerContentError) as error:
+                    raise IntegrityError(f"{ledger.place}: {error}", hint=_NEWER) from error
                 check_chain([rows], previous, previous_hash)
                 previous, previous_hash = header.sequence, header.hash.hex()
                 yield rows

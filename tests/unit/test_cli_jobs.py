@@ -10,7 +10,9 @@ import pytest
 from lumenstream.cli import jobdisplay
 from lumenstream.cli.jobdisplay import Display, pace
 from lumenstream.cli.jobs import report
+from lumenstream.cli.statedisplay import EntriesDisplay, entries_pace
 from lumenstream.errors import ExitCode, LumenstreamError
+from producers import archive
 from producers.backfill import Progress, Summary
 from producers.backfill.plan import Range
 
@@ -32,6 +34,16 @@ def test_without_a_terminal_progress_is_lines(monkeypatch: pytest.MonkeyPatch, c
         display.show(HALF)
         display.show(HALF)
     assert capsys.readouterr().err == "100 of 200 ledgers, 2.0/s, 0:00:50 left\n"
+
+
+def test_progress_of_a_checkpoint(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(jobdisplay, "LINE_SECONDS", 0.0)
+    half = archive.Progress(done_bytes=500, total_bytes=1000, records=3000, entries=2000, seconds=10.0)
+    with EntriesDisplay("state after ledger 63") as display, EntriesDisplay("quiet", quiet=True) as quiet:
+        display.show(half)
+        quiet.show(half)
+    assert capsys.readouterr().err == "state after ledger 63: 2,000 entries, 200/s, 0:00:10 left\n"
+    assert entries_pace(half._replace(total_bytes=0)) == "2,000 entries, 200/s"
 
 
 def test_a_job_that_failed_in_part_names_its_ranges(capsys: pytest.CaptureFixture[str]) -> None:
