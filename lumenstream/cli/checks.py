@@ -162,9 +162,22 @@ def _database(settings: Settings) -> Iterator[Result]:
                 )
             case _:
                 yield Result(Level.OK, "timescaledb", "community edition")
+                yield _chunk_skipping(connection)
         database.check_schema(connection)
         database.check_network(connection, settings.network.network_id())
         yield Result(Level.OK, "schema", f"version {database.schema_version(connection)}")
+
+
+def _chunk_skipping(connection: database.Connection) -> Result:
+    row = connection.execute("select current_setting('timescaledb.enable_chunk_skipping', true)").fetchone()
+    if row is not None and row[0] == "on":
+        return Result(Level.OK, "chunk skipping", "look-ups by id pass over compressed chunks that cannot hold it")
+    return Result(
+        Level.WARN,
+        "chunk skipping",
+        "off: look-ups by id read every compressed chunk",
+        "set timescaledb.enable_chunk_skipping = on in the server's configuration",
+    )
 
 
 def _processors(settings: Settings) -> Iterator[Result]:

@@ -333,6 +333,11 @@ def test_columnstore_settings_are_those_of_the_tables(database_url: str) -> None
         }
         assert all(order.startswith("ledger_created_at DESC") for _, order in found.values())
         assert found["state_changes"][1] == "ledger_created_at DESC,to_id DESC,operation_id DESC,state_change_id DESC"
+        blooms = connection.execute(
+            "select h.hypertable::text, i ->> 'column' from timescaledb_information.hypertable_columnstore_settings h, "
+            "jsonb_array_elements(h.index) i where i ->> 'type' = 'bloom' and i ->> 'source' = 'config'"
+        ).fetchall()
+        assert set(blooms) == {(table, column) for table, columns in policies.BLOOM.items() for column in columns}
         skipped = connection.execute(
             "select distinct h.table_name, s.column_name from _timescaledb_catalog.chunk_column_stats s "
             "join _timescaledb_catalog.hypertable h on h.id = s.hypertable_id"

@@ -73,7 +73,7 @@ def converge_jobs(connection: Connection, settings: MaintenanceSettings, *, held
 
 def converge_columnstore(connection: Connection) -> list[str]:
     """Bloom filters of compressed chunks. Returns the tables that had others; none where the server does not take them."""
-    if _version(connection) < SPARSE_INDEX_FROM:
+    if _version(connection) < SPARSE_INDEX_FROM or not _takes_blooms(connection):
         return []
     changed = []
     for table, columns in BLOOM.items():
@@ -162,6 +162,12 @@ def _version(connection: Connection) -> tuple[int, int]:
     row = connection.execute("select extversion from pg_extension where extname = 'timescaledb'").fetchone()
     major, minor, *_ = (row[0] if row else "0.0").split(".")
     return int(major), int(minor)
+
+
+def _takes_blooms(connection: Connection) -> bool:
+    """Whether the server lets tables have them: a setting of the server, on by default."""
+    row = connection.execute("select current_setting('timescaledb.enable_sparse_index_bloom', true)").fetchone()
+    return row is not None and row[0] == "on"
 
 
 def _blooms(connection: Connection, table: str) -> set[str]:
