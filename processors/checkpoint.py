@@ -39,7 +39,6 @@ from schemas.families import (
 from schemas.parts import Row
 from schemas.sep41 import ContractRow
 
-BATCHES_BETWEEN_COLLECTIONS: Final = 200
 _CONTRACT_DATA: Final = 6
 _CONTRACT_CODE: Final = 7
 _KEY_CONTRACT_INSTANCE: Final = 20  # ScValType
@@ -84,14 +83,13 @@ class CheckpointProcessor:
 
     def process_all(self, sequence: int, batches: Iterable[Sequence[Entry]]) -> Iterator[EntryRows]:
         """`process` of each batch. Python's cyclic collector is off meanwhile: it would look for cycles among millions of rows
-        that have none. What is left over is collected now and then, between batches."""
+        that have none. What whoever loads them left over is collected after each batch."""
         was_enabled = gc.isenabled()
         gc.disable()
         try:
-            for number, entries in enumerate(batches, 1):
+            for entries in batches:
                 yield self.process(sequence, entries)
-                if number % BATCHES_BETWEEN_COLLECTIONS == 0:
-                    gc.collect()
+                gc.collect(0)
         finally:
             if was_enabled:
                 gc.enable()
