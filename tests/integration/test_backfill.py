@@ -19,6 +19,7 @@ import pytest
 
 from lumenstream import retention
 from lumenstream.bench.lakefiles import write_lake
+from lumenstream.embedded.processes import ChildProcess, Command
 from lumenstream.errors import ConfigurationError, ExitCode, UnreachableError
 from lumenstream.settings import LakeSettings, ProducerSettings
 from producers.backfill import Job, Request
@@ -375,6 +376,31 @@ def test_ledgers_older_than_retention_are_refused_unless_it_is_paused(
     with psycopg.connect(database_url) as connection:
         assert retention.running_jobs(connection) == []
         assert look(connection, datetime.now(UTC)).held_by.startswith(f"ledger {LAST} at the cursor is itself older")
+
+
+def test_a_killed_command_stops_pausing_retention(world: BackfillWorld, database_url: str, tmp_path: Path) -> None:
+    """Its entry stands in the database and is not renewed any more: two minutes later it counts for nothing."""
+    LiveWriter(database_url, world.chain).commit([LAST])
+    command = Command(
+        argv=(
+            *(sys.executable, "-m", "lumenstream", "backfill", "--start", str(FIRST), "--end", str(LAST)),
+            *("--workers", "0", "--sinks", "0", "--pause-retention"),
+        ),
+        log=tmp_path / "backfill.log",
+        environment=world.environment(database_url),
+        working_directory=tmp_path,
+    )
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        with ChildProcess("the command", command) as child:
+            child.wait_ready(lambda: bool(retention.running_jobs(connection)), 60)
+            child.kill()
+        (job,) = retention.running_jobs(connection)
+        assert job.pauses_retention and look(connection, datetime.now(UTC)).held_by == f"{job.job} pauses retention"
+        left = connection.execute("select expires_at - now() from backfill_jobs").fetchone()
+        assert left is not None and left[0].total_seconds() <= retention.LEASE_SECONDS
+        connection.execute("update backfill_jobs set expires_at = expires_at - %s", (left[0],))
+        assert retention.running_jobs(connection) == []
+        assert not look(connection, datetime.now(UTC)).held_by.endswith("pauses retention")
 
 
 @pytest.mark.needs("timescaledb-community")
