@@ -28,8 +28,8 @@ from lumenstream.settings import PASSPHRASES, KafkaSettings
 from sandbox.network import GENESIS_SEQUENCE
 
 PARTITIONS: Final = 3
-READY_SECONDS: Final = 60.0
-END_SECONDS: Final = 90.0
+READY_SECONDS: Final = 120.0
+END_SECONDS: Final = 240.0
 POLL_SECONDS: Final = 0.05
 HTTP_SECONDS: Final = 5.0
 LOG_LINES: Final = 25

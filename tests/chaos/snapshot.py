@@ -21,7 +21,7 @@ from lumenstream import kafka
 from lumenstream.settings import KafkaSettings
 from schemas.events import event_id
 
-READ_SECONDS: Final = 20.0
+READ_SECONDS: Final = 60.0
 SHOWN_ROWS: Final = 3
 _TIMES: Final = ("ingested_at", "created_at", "updated_at")
 _COORDINATES: Final = ("topic", "partition", "offset")

@@ -14,8 +14,6 @@ from tests.chaos.conftest import Baseline, Baselines, MakePipeline
 from tests.chaos.pipeline import COMMANDS, Pipeline, files_source, wait_for_crash
 from tests.plugins.paths import REPOSITORY
 
-pytestmark = pytest.mark.timeout(300)
-
 PUBNET: Final = (51_000_294, 63_092_990)  # the first and the last of the folder
 ROOMS: Final = ("lumenstream", "producers", "processors", "sinks", "api")
 # How often a run of n ledgers reaches the point at least, as a share of n; 0: once.

@@ -15,12 +15,10 @@ from tests.servers.cache import Unavailable
 from tests.servers.choose import with_database
 from tests.servers.timescale import TimescaleServer
 
-pytestmark = pytest.mark.timeout(600)
-
 LARGE_MIB: Final = 512
 MOST_FREE_MIB: Final = 2
-NOTICE_SECONDS: Final = 60.0
-BACK_SECONDS: Final = 150.0
+NOTICE_SECONDS: Final = 90.0
+BACK_SECONDS: Final = 300.0
 PACE_SECONDS: Final = 0.3
 
 

@@ -6,17 +6,14 @@ import random
 from typing import Final
 
 import psycopg
-import pytest
 
 from lumenstream.errors import ExitCode
 from schemas.messages import Topic
 from tests.chaos.conftest import Baseline, MakePipeline
 from tests.chaos.pipeline import PARTITIONS, Pipeline, Source
 
-pytestmark = pytest.mark.timeout(300)
-
 PACE_SECONDS: Final = 0.3
-TURN_SECONDS: Final = 30.0
+TURN_SECONDS: Final = 90.0
 IS_LEADER: Final = "lumenstream_sink_is_leader"
 ASSIGNED: Final = "lumenstream_assigned_partitions"
 WORKER_TOPICS: Final = (Topic.LEDGERS, Topic.LEDGERS_RETRY)

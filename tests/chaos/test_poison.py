@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-import pytest
-
 from lumenstream.errors import ExitCode
 from lumenstream.kafka import headers_of
 from lumenstream.settings import NetworkSettings, ProcessSettings, Settings
@@ -27,11 +25,9 @@ from tests.chaos.ledgers import Feed, chain
 from tests.chaos.pipeline import Pipeline, Source
 from tests.chaos.snapshot import difference, read_topic, snapshot
 
-pytestmark = pytest.mark.timeout(300)
-
-REPORT_SECONDS: Final = 30.0
-JOIN_SECONDS: Final = 20.0
-COMMAND_SECONDS: Final = 60.0
+REPORT_SECONDS: Final = 90.0
+JOIN_SECONDS: Final = 90.0
+COMMAND_SECONDS: Final = 180.0
 OTHER: Final = "sac_events"
 
 

@@ -6,12 +6,8 @@ import random
 import time
 from typing import Final
 
-import pytest
-
 from tests.chaos.conftest import Baseline, MakePipeline
 from tests.chaos.pipeline import ROLES, Source
-
-pytestmark = pytest.mark.timeout(300)
 
 KILLS: Final = 6
 LONGEST_PAUSE_SECONDS: Final = 1.0

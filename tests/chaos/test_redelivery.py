@@ -15,8 +15,6 @@ from tests.chaos.conftest import Baseline, MakePipeline
 from tests.chaos.pipeline import Pipeline
 from tests.chaos.snapshot import read_topic
 
-pytestmark = pytest.mark.timeout(300)
-
 MOST_DELIVERIES: Final = 5
 FLUSH_SECONDS: Final = 30.0
 

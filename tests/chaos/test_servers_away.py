@@ -22,13 +22,11 @@ from tests.servers.choose import with_database
 from tests.servers.kafka import KafkaServer
 from tests.servers.timescale import TimescaleServer
 
-pytestmark = pytest.mark.timeout(300)
-
 PACE_SECONDS: Final = 0.3
 SHORT_OUTAGE_SECONDS: Final = 8.0
 LONG_OUTAGE_SECONDS: Final = 30.0
-NOTICE_SECONDS: Final = 30.0
-BACK_SECONDS: Final = 150.0
+NOTICE_SECONDS: Final = 90.0
+BACK_SECONDS: Final = 300.0
 SERVER_ERRORS: Final = "lumenstream_server_errors_total"
 QUEUED_BYTES: Final = "lumenstream_producer_queued_bytes"
 

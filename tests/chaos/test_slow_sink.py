@@ -6,19 +6,15 @@ import random
 from collections.abc import Callable
 from typing import Final
 
-import pytest
-
 from tests.chaos.conftest import Baseline, MakePipeline
 from tests.chaos.pipeline import Pipeline, Role, Source
 from tests.chaos.wire import port_of, through
 from tests.plugins.proxy import TcpProxy
 
-pytestmark = pytest.mark.timeout(300)
-
 AHEAD_LEDGERS: Final = 3
 WINDOW_LEDGERS: Final = 3
 DELAY_SECONDS: Final = (0.002, 0.01)  # of every chunk of bytes, in each direction
-SLOW_SECONDS: Final = 60.0
+SLOW_SECONDS: Final = 240.0
 GROWTH_BYTES: Final = 96 << 20  # the reader's own queue may hold 64 MiB
 RESIDENT: Final = "process_resident_memory_bytes"
 

@@ -56,7 +56,7 @@ from tests.integration import market_world, token_world
 NETWORK = NetworkSettings(name="sandbox")
 NETWORK_ID = NETWORK.network_id().hex()
 PARTITIONS = 4
-WAIT_S = 30.0
+WAIT_S = 90.0
 CLOSE_TIME = 1_700_000_000
 account = market_world.account
 TABLES = {

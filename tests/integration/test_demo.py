@@ -27,8 +27,6 @@ REPOSITORY = Path(__file__).parents[2]
 WHOLE_RUN_S = 240
 STOP_S = 60
 
-pytestmark = pytest.mark.timeout(400)
-
 
 @pytest.fixture(scope="module", autouse=True)
 def wheels() -> None:

@@ -22,8 +22,6 @@ from tests.chaos.pipeline import Pipeline, files_source
 from tests.chaos.snapshot import check_complete, read_events
 from tests.plugins.servers import KafkaForTest
 
-pytestmark = pytest.mark.timeout(300)
-
 SEQUENCES: Final = (51_000_294, 57_500_008, 63_092_988, 63_092_990)
 # State changes are numbered in streams of 2^28, a processor each; the reference's from the fifth on are of newer processors.
 STREAM: Final = 1 << 28

@@ -43,7 +43,7 @@ FIRST = 2
 LAST = FIRST + LEDGERS - 1
 NETWORK = SandboxSettings(transactions_per_ledger=2)
 NO_DATABASE = "postgresql://postgres@127.0.0.1:1/none"
-WAIT_SECONDS = 40.0
+WAIT_SECONDS = 120.0
 
 
 class Arrived(NamedTuple):

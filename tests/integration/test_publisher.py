@@ -25,7 +25,7 @@ from tests.plugins.servers import KafkaForTest
 START = datetime(2026, 11, 21, tzinfo=UTC)
 ACCOUNTS = [bytes((strkey.ACCOUNT,)) + bytes((n,)) * 32 for n in range(1, 4)]
 TOKEN = bytes((strkey.CONTRACT,)) + bytes(32)
-WAIT_SECONDS = 30
+WAIT_SECONDS = 90
 
 
 @pytest.fixture
