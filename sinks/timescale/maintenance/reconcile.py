@@ -21,11 +21,8 @@ def reconcile(connection: Connection, edition: Edition) -> int:
     connection.isolation_level = IsolationLevel.REPEATABLE_READ
     try:
         with connection.transaction():
-            said = connection.execute(
-                "select sequence from ledgers where transaction_count > 0 order by sequence limit 1"
-            ).fetchone()
-            found = _first_ledger(connection, edition)
-            if said is not None and (found is None or found > said[0]):
+            if not _first_is_there(connection):
+                found = _first_ledger(connection, edition)
                 end = min(found or _highest(connection), get_cursor(connection, Cursor.LATEST))
                 gone = connection.execute("delete from ledgers where sequence < %s", (end,)).rowcount
                 if gone:
@@ -33,6 +30,16 @@ def reconcile(connection: Connection, edition: Edition) -> int:
             return raise_oldest(connection)
     finally:
         connection.isolation_level = before
+
+
+def _first_is_there(connection: Connection) -> bool:
+    """Whether the first ledger that has transactions still has one: a look into one chunk, also into a compressed one."""
+    row = connection.execute(
+        "select exists (select from transactions t where t.ledger_created_at = l.closed_at "
+        "and t.to_id >= l.sequence::bigint << 32 and t.to_id < (l.sequence + 1)::bigint << 32) "
+        "from (select sequence, closed_at from ledgers where transaction_count > 0 order by sequence limit 1) as l"
+    ).fetchone()
+    return row is None or bool(row[0])
 
 
 def _first_ledger(connection: Connection, edition: Edition) -> int | None:
