@@ -27,7 +27,6 @@ from strawberry.types.field import StrawberryField
 from api.plans.arguments import arguments
 from api.plans.collect import Collector
 from api.plans.errors import NotPlanned
-from api.plans.leaves import writer
 from api.plans.nodes import (
     AbstractOf,
     AttributeField,
@@ -96,7 +95,7 @@ class Compiler:
         inner = kind.of_type if isinstance(kind, GraphQLNonNull) else kind
         match inner:
             case GraphQLScalarType() | GraphQLEnumType():
-                return Leaf(writer(inner, nullable))
+                return Leaf(inner, nullable)
             case GraphQLList():
                 return ListOf(self._node(inner.of_type, nodes), nullable)
             case GraphQLObjectType():

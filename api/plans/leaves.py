@@ -14,28 +14,56 @@ from api.plans.errors import NotPlanned
 from api.scalars import time_text
 
 Write = Callable[[Any], Any]
+Read = Callable[[Any], Any]
 _INT32: Final = 1 << 31
 _MOMENTS: Final = 20_000
 
 
-def writer(kind: GraphQLScalarType | GraphQLEnumType, nullable: bool) -> Write:
-    """From what a resolver gives to what JSON holds. NotPlanned for a value that the type does not take, or a null too many."""
+def reader(kind: GraphQLScalarType | GraphQLEnumType, nullable: bool, read: Read) -> Write:
+    """Reads a value of this type from its object and makes it what JSON holds, in one call: this runs for every field and row.
+
+    NotPlanned for a value that the type does not take, or a null too many.
+    """
     slow = _slow(kind, nullable)
     if isinstance(kind, GraphQLEnumType):
-        return _enum(kind, slow)
+        return _enum(read, slow)
     match kind.name:
         case "String":
-            return lambda value: value if type(value) is str else slow(value)
+            return _exactly(str, read, slow)
         case "Boolean":
-            return lambda value: value if type(value) is bool else slow(value)
-        case "Int":
-            return lambda value: value if type(value) is int and -_INT32 <= value < _INT32 else slow(value)
+            return _exactly(bool, read, slow)
         case "Int64" | "UInt32":
-            return lambda value: value if type(value) is int else slow(value)
+            return _exactly(int, read, slow)
+        case "Int":
+            return _int32(read, slow)
         case "Time":
-            return lambda value: _moment(value) if type(value) is datetime else slow(value)
+            return _time(read, slow)
         case _:
-            return slow
+            return lambda source: slow(read(source))
+
+
+def _exactly(kind: type, read: Read, slow: Write) -> Write:
+    def write(source: Any) -> Any:
+        value = read(source)
+        return value if type(value) is kind else slow(value)
+
+    return write
+
+
+def _int32(read: Read, slow: Write) -> Write:
+    def write(source: Any) -> Any:
+        value = read(source)
+        return value if type(value) is int and -_INT32 <= value < _INT32 else slow(value)
+
+    return write
+
+
+def _time(read: Read, slow: Write) -> Write:
+    def write(source: Any) -> Any:
+        value = read(source)
+        return _moment(value) if type(value) is datetime else slow(value)
+
+    return write
 
 
 _moment = lru_cache(maxsize=_MOMENTS)(time_text)  # the rows of a page share few moments
@@ -55,16 +83,17 @@ def _slow(kind: GraphQLScalarType | GraphQLEnumType, nullable: bool) -> Write:
     return write
 
 
-def _enum(kind: GraphQLEnumType, slow: Write) -> Write:
-    """Members of Python's enums by identity of the member, whose hash is quick; text and aliases go the slow way."""
+def _enum(read: Read, slow: Write) -> Write:
+    """Members of Python's enum are remembered, of which there are few; all else goes the slow way."""
     members: dict[Any, Any] = {}
 
-    def write(value: Any) -> Any:
-        if not isinstance(value, Enum):
-            return slow(value)
+    def write(source: Any) -> Any:
+        value = read(source)
         found = members.get(value)
         if found is None:
-            found = members[value] = slow(value)
+            found = slow(value)
+            if isinstance(value, Enum):
+                members[value] = found
         return found
 
     return write

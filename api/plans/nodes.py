@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from graphql import FieldNode, GraphQLField, GraphQLNonNull, GraphQLObjectType
+from graphql import FieldNode, GraphQLEnumType, GraphQLField, GraphQLNonNull, GraphQLObjectType, GraphQLScalarType
 from graphql.pyutils import Path
 from strawberry.types.field import StrawberryField
 
 from api.plans.arguments import Arguments
 from api.plans.errors import NotPlanned
+from api.plans.leaves import reader
 
 Json = Any
 Plain = Callable[[Any], Json]
@@ -64,9 +65,15 @@ class Field(Protocol):
 class Leaf:
     """A scalar or enum."""
 
-    def __init__(self, write: Plain) -> None:
-        self.plain: Plain | None = write
-        self._write = write
+    def __init__(self, kind: GraphQLScalarType | GraphQLEnumType, nullable: bool) -> None:
+        self._kind = kind
+        self._nullable = nullable
+        self._write = self.behind(_itself)
+        self.plain: Plain | None = self._write
+
+    def behind(self, read: Callable[[Any], Any]) -> Plain:
+        """As `plain`, of what `read` finds in an object."""
+        return reader(self._kind, self._nullable, read)
 
     def complete(self, run: Run, value: Any, path: Path) -> Json:
         return self._write(value)
@@ -145,7 +152,7 @@ class AttributeField:
         self.key = key
         self._read = read
         self._node = node
-        self.plain = None if node.plain is None else _both(read, node.plain)
+        self.plain = node.behind(read) if isinstance(node, Leaf) else _both(read, node.plain)
 
     def put(self, run: Run, source: Any, path: Path | None, out: Out) -> None:
         if self.plain is not None:
@@ -184,8 +191,12 @@ class ResolvedField:
         run.resolve(self, source, Path(path, self.key, None), out)
 
 
-def _both(read: Callable[[Any], Any], write: Plain) -> Plain:
-    return lambda source: write(read(source))
+def _both(read: Callable[[Any], Any], write: Plain | None) -> Plain | None:
+    return None if write is None else lambda source: write(read(source))
+
+
+def _itself(value: Any) -> Any:
+    return value
 
 
 def _no(value: object, nullable: bool) -> None:
