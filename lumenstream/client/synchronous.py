@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -29,9 +30,16 @@ class Client:
     ApiError for what the API refuses, NotAuthorizedError without the right signer, ApiUnavailableError when it does not answer.
     """
 
-    def __init__(self, url: str, signer: Signer | None = None, timeout_seconds: float = wire.TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self,
+        url: str,
+        signer: Signer | None = None,
+        timeout_seconds: float = wire.TIMEOUT_SECONDS,
+        patience_seconds: float = wire.PATIENCE_SECONDS,
+    ) -> None:
         self._endpoint = wire.Endpoint(url, signer)
         self._timeout_seconds = timeout_seconds
+        self._patience_seconds = patience_seconds  # how long a subscription tries to come back
         self._http = httpx.Client(timeout=timeout_seconds)
 
     def __enter__(self) -> Self:
@@ -146,21 +154,20 @@ class Client:
 
     def _follow(self, call: Call[Event[Item]], cursor: str | None, after_ledger: int | None) -> Iterator[Event[Item]]:
         """Comes back behind the last cursor; ApiUnavailableError when the API stays away."""
-        failures = 0
+        failures, away_since = 0, math.inf
         while True:
             try:
                 if cursor is None and after_ledger is None:
                     after_ledger = self._newest()
                 for event in self._events(call, cursor, after_ledger):
-                    failures, cursor = 0, event.cursor
+                    failures, away_since, cursor = 0, math.inf, event.cursor
                     yield event
                 return
-            except ConnectionClosed:
-                failures = min(failures, len(wire.RECONNECT_SECONDS) - 1)
-            except (OSError, InvalidHandshake) as error:
-                if failures == len(wire.RECONNECT_SECONDS):
+            except (ConnectionClosed, OSError, InvalidHandshake) as error:
+                away_since = min(away_since, time.monotonic())
+                if time.monotonic() - away_since > self._patience_seconds:
                     raise self._endpoint.unreachable(error) from error
-            time.sleep(wire.RECONNECT_SECONDS[failures])
+            time.sleep(wire.RECONNECT_SECONDS[min(failures, len(wire.RECONNECT_SECONDS) - 1)])
             failures += 1
 
     def _newest(self) -> int | None:

@@ -16,6 +16,7 @@ from lumenstream.client.signing import Signer
 PATH: Final = "/graphql/query"
 PROTOCOL: Final = "graphql-transport-ws"
 TIMEOUT_SECONDS: Final = 30.0
+PATIENCE_SECONDS: Final = 120.0
 MAX_MESSAGE_BYTES: Final = 16 << 20
 RECONNECT_SECONDS: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
 SUBSCRIPTION_ID: Final = "1"

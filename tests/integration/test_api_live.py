@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ __all__ = ["own_api"]  # the fixture
 PATH = "/graphql/query"
 PROTOCOL = Subprotocol("graphql-transport-ws")
 NEXT = FIRST_LEDGER + LEDGERS
-WAIT_S = 20.0
+WAIT_S = 60.0
 LEDGER_EVENTS = (
     "subscription($after: String, $ledger: UInt32) { ledgers(after: $after, afterLedger: $ledger) { cursor node { sequence } } }"
 )
@@ -391,10 +391,12 @@ def test_a_server_that_is_asked_to_stop_lets_subscribers_go(database_url: str, t
 
 
 @contextmanager
-def api_process(url: str, folder: Path, port: int | None = None) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """`lumenstream serve` as a process of its own, until it answers."""
+def api_process(
+    url: str, folder: Path, port: int | None = None, settings: Mapping[str, str] | None = None
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """`lumenstream serve` as a process of its own, once it answers."""
     port = port or free_port()
-    environment = {"LUMENSTREAM_DATABASE__URL": url, "PATH": "/usr/bin:/bin"}
+    environment = {"LUMENSTREAM_DATABASE__URL": url, "PATH": "/usr/bin:/bin", **(settings or {})}
     with (folder / "api.log").open("ab") as log:
         command = [sys.executable, "-m", "lumenstream", "serve", "--port", str(port)]
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=folder)
