@@ -45,18 +45,21 @@ class Decoder(NamedTuple):
 
 
 def native_decoder() -> Decoder:
-    """The Rust decoder. ImportError when it was not built."""
+    """The Rust decoder. ImportError when it was not built, or from older sources than these."""
     from lumenstream import _native
 
-    return Decoder(
-        "native",
-        _native.extract_ledger,
-        _native.extract_details,
-        _native.read_header,
-        _native.validate,
-        _native.transaction_count,
-        _native.split_batch,
-    )
+    try:
+        return Decoder(
+            "native",
+            _native.extract_ledger,
+            _native.extract_details,
+            _native.read_header,
+            _native.validate,
+            _native.transaction_count,
+            _native.split_batch,
+        )
+    except AttributeError as error:
+        raise ImportError(f"lumenstream._native was built from older sources: {error}") from error
 
 
 def python_decoder() -> Decoder:

@@ -38,6 +38,12 @@ def test_the_twin_is_chosen_when_native_is_missing() -> None:
     assert "LUMENSTREAM_REQUIRE_NATIVE=1 forbids" in refused.stderr
 
 
+def test_a_native_module_of_older_sources_counts_as_missing() -> None:
+    older = "import sys, types; sys.modules['lumenstream._native'] = types.ModuleType('lumenstream._native');"
+    assert chosen(older).stdout.strip() == "python"
+    assert "older sources" in chosen(older, LUMENSTREAM_REQUIRE_NATIVE="1").stderr
+
+
 def test_the_facade_calls_the_chosen_decoder(shared_ledgers: Path) -> None:
     ledger = next(real_ledgers(shared_ledgers, "rebuilt"))
     decoded = xdr.decode_ledger(ledger.data, ledger.network_id)
