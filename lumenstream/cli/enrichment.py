@@ -7,9 +7,8 @@ from typing import Annotated
 import orjson
 import typer
 
-from lumenstream.cli.jobs import JsonOption
+from lumenstream.cli.inputs import JsonOption, RpcOption
 from lumenstream.cli.options import PANEL_HISTORY, command, settings_of, start_logging
-from lumenstream.cli.roles import RpcOption
 from lumenstream.errors import ConfigurationError
 
 

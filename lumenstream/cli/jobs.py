@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 import typer
 
+from lumenstream.cli.inputs import ArchiveOption, JsonOption, LakeOption, PathOption, RpcOption, SourceOption
 from lumenstream.cli.options import PANEL_HISTORY, command, settings_of, start_logging
-from lumenstream.cli.roles import ArchiveOption, LakeOption, PathOption, RpcOption, SourceOption
 from lumenstream.errors import LumenstreamError
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ LogOption = Annotated[Path | None, typer.Option("--log-dir", help="logs of both 
 PauseOption = Annotated[
     bool, typer.Option("--pause-retention", help="drop nothing while this runs; for ledgers older than the retention period")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="a summary for programs")]
 _SHOWN_FAILURES = 20
 
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lumenstream.cli.jobs import JsonOption, LogOption, PauseOption, SinksOption, WorkersOption, run_job
+from lumenstream.cli.inputs import JsonOption, LakeOption, PathOption, RpcOption, SourceOption
+from lumenstream.cli.jobs import LogOption, PauseOption, SinksOption, WorkersOption, run_job
 from lumenstream.cli.options import PANEL_HISTORY, command, settings_of, start_logging
-from lumenstream.cli.roles import LakeOption, PathOption, RpcOption, SourceOption
 from lumenstream.errors import ConfigurationError
 
 if TYPE_CHECKING:

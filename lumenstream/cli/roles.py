@@ -7,21 +7,11 @@ from typing import Annotated, Literal
 
 import typer
 
+from lumenstream.cli.inputs import ArchiveOption, LakeOption, PathOption, RpcOption, SourceOption
 from lumenstream.cli.options import PANEL_PIPELINE, PANEL_ROLES, command, settings_of, start_logging
 from lumenstream.errors import ConfigurationError
 
-_Source = Literal["files", "lake", "rpc", "sandbox"]
-SourceOption = Annotated[_Source | None, typer.Option("--source", help="where ledgers come from (default: sandbox)")]
-PathOption = Annotated[Path | None, typer.Option("--path", help="files: a ledger file or a folder of them, any known format")]
-RpcOption = Annotated[str | None, typer.Option("--rpc-url", help="rpc: URL of a Stellar RPC server")]
-LakeOption = Annotated[
-    str | None,
-    typer.Option("--lake-url", help="lake: s3://, gs://, az:// or a folder (default: the public lake of pubnet or testnet)"),
-]
 _ProcessorsOption = Annotated[str | None, typer.Option("--processors", help="names, comma separated (default: all)")]
-ArchiveOption = Annotated[
-    str | None, typer.Option("--archive-url", help="history archive: a folder, file://, http(s)://, s3://, gs:// or az://")
-]
 _WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="worker processes (default: 1)")]
 
 

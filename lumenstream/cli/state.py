@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Self
 import orjson
 import typer
 
-from lumenstream.cli.jobs import JsonOption
+from lumenstream.cli.inputs import ArchiveOption, JsonOption, LakeOption, PathOption, RpcOption, SourceOption
 from lumenstream.cli.options import PANEL_HISTORY, command, settings_of, start_logging
-from lumenstream.cli.roles import ArchiveOption, LakeOption, PathOption, RpcOption, SourceOption
 from lumenstream.errors import IntegrityError, LumenstreamError
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@
     scraping   /metrics and /health           monitor    snapshots, rates, lag
     stages     the row of a role              page       a snapshot as HTML
 
-Prometheus, /health and this view read the same registry, so all three tell the same truth (docs/decisions/0017).
+Prometheus, /health and this view read the same registry, so all three tell the same truth (docs/decisions/0020).
 """
 
 from lumenstream.status.database import DatabaseStatus, database_status

@@ -1,0 +1,21 @@
+"""Options that several commands share: where ledgers and checkpoints come from, and JSON for programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+_Source = Literal["files", "lake", "rpc", "sandbox"]
+SourceOption = Annotated[_Source | None, typer.Option("--source", help="where ledgers come from (default: sandbox)")]
+PathOption = Annotated[Path | None, typer.Option("--path", help="files: a ledger file or a folder of them, any known format")]
+RpcOption = Annotated[str | None, typer.Option("--rpc-url", help="rpc: URL of a Stellar RPC server")]
+LakeOption = Annotated[
+    str | None,
+    typer.Option("--lake-url", help="lake: s3://, gs://, az:// or a folder (default: the public lake of pubnet or testnet)"),
+]
+ArchiveOption = Annotated[
+    str | None, typer.Option("--archive-url", help="history archive: a folder, file://, http(s)://, s3://, gs:// or az://")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="a summary for programs")]
