@@ -261,20 +261,17 @@ class Channels:
         self._prepared = prepared
         self._open: list[Channel] = []
         self._opening: set[asyncio.Task[None]] = set()
+        self._beginning: asyncio.Task[Channel] | None = None
         self._closed = False
-        self._first = asyncio.Lock()
 
     async def run(self, text: str, values: Mapping[str, Any]) -> list[TupleRow]:
         """All rows of a statement. psycopg errors; AdminShutdown when the connection was lost, and another try may succeed."""
-        channel = self._least_busy()
-        if channel is None:
-            async with self._first:  # all who come before there is a connection wait for one, instead of opening one each
-                channel = self._least_busy() or await self._connected()
+        channel = self._least_busy() or await self._first()
         return await channel.run(statement_of(text), values)
 
     def close(self) -> None:
         self._closed = True
-        for task in self._opening:
+        for task in (*self._opening, *filter(None, [self._beginning])):
             task.cancel()
         for channel in self._open:
             channel.close()
@@ -297,6 +294,18 @@ class Channels:
             self._opening.add(task)
             task.add_done_callback(self._opening.discard)
         return best
+
+    async def _first(self) -> Channel:
+        """The one connection that all wait for who come before there is one; when it cannot be had, all hear so at once."""
+        if self._beginning is None:
+            self._beginning = asyncio.create_task(self._connected())
+            self._beginning.add_done_callback(self._begun)
+        return await asyncio.shield(self._beginning)
+
+    def _begun(self, task: asyncio.Task[Channel]) -> None:
+        self._beginning = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.warning("the database could not be connected", error=str(error))
 
     async def _add(self) -> None:
         try:

@@ -55,6 +55,7 @@ def test_reads_go_out_together_and_each_gets_its_own(empty_database_url: str) ->
     async def body(opened: Channels) -> None:
         rows = await asyncio.gather(*(opened.run("SELECT %(n)s::int, pg_backend_pid()", {"n": number}) for number in range(50)))
         assert [row[0][0] for row in rows] == list(range(50))
+        assert len({row[0][1] for row in rows}) <= 3
 
     run(empty_database_url, body, maximum=3)
 
