@@ -80,7 +80,6 @@ class _Sink:
         self._state.phase = "standby"
         try:
             if self._leadership.acquire(self._stop):
-                self._state.well("database")
                 self._lead()
         except BrokerUnreachableError as error:
             self._wait("kafka", str(error))
@@ -134,6 +133,7 @@ class _Sink:
     def _settled(self) -> None:
         """The term has proved itself. Not before: a full disk lets a sink lead, read, and fail at every commit."""
         self._back_off = BACK_OFF_FIRST_SECONDS
+        self._state.well("database")
 
     def _wait_for_topic(self, consumer: PartsConsumer) -> int:
         while not self._stop.is_set():
