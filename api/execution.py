@@ -38,6 +38,7 @@ from api.context import Context, Live
 from api.database import Allowance, Database
 from api.errors import Code, public, with_code
 from api.live.feed import Feed
+from api.live.sharing import SharedReads
 from api.loaders import Loaders
 from api.plans.cache import Plans
 from api.plans.errors import NotPlanned
@@ -99,6 +100,7 @@ class Executor:
         self._network_id = settings.network.network_id()
         self._database = database
         self._feed = feed
+        self._shared = SharedReads(database)
         self._documents: OrderedDict[str, DocumentNode] = OrderedDict()
         self._plans = Plans(schema, settings.api) if settings.api.plans else None
         introspection_rules = () if settings.api.introspection else (NoSchemaIntrospectionCustomRule,)
@@ -145,7 +147,7 @@ class Executor:
         begun = subscribe(
             self._schema,
             document,
-            context_value=self._context(request_id, Live(self._database, self._feed)),
+            context_value=self._context(request_id, Live(self._shared, self._feed)),
             variable_values=request.variables,
             operation_name=request.operation_name,
         )

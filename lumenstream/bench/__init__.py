@@ -15,5 +15,6 @@ BENCHMARKS: Final[dict[str, str]] = {
     "lake": "lumenstream.bench.lakeread",
     "live": "lumenstream.bench.live",
     "plans": "lumenstream.bench.plans",
+    "subscribers": "lumenstream.bench.subscribers",
     "sustained": "lumenstream.bench.sustained",
 }

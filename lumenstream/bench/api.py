@@ -31,6 +31,7 @@ from schemas import strkey
 DEFAULT_LEDGERS: Final = 600
 DEFAULT_SECONDS: Final = 3.0
 DEFAULT_ROUNDS: Final = 2
+DEFAULT_PROCESSES: Final = 2
 CONNECTIONS: Final = (1, 16, 64)
 COMPARED_AT: Final = 16
 PATH: Final = "/graphql/query"
@@ -96,18 +97,22 @@ CASES: Final = {
 def run(settings: Settings) -> dict[str, Any]:
     """Keys: ledgers; by case and connections requests_per_second, p50_ms, p99_ms, cpu_us_per_request by process; by case also
     walked (graphql-core) and times_walked; memory_mib of the API's processes. LUMENSTREAM_BENCH_LEDGERS,
-    LUMENSTREAM_BENCH_SECONDS and LUMENSTREAM_BENCH_ROUNDS: how many ledgers, how long a run, how often each."""
+    LUMENSTREAM_BENCH_SECONDS, LUMENSTREAM_BENCH_ROUNDS and LUMENSTREAM_BENCH_PROCESSES: how many ledgers, how long a run, how
+    often each, how many processes of the API, over which connections are spread as a balancer would."""
     count = int(os.environ.get("LUMENSTREAM_BENCH_LEDGERS", DEFAULT_LEDGERS))
     seconds = float(os.environ.get("LUMENSTREAM_BENCH_SECONDS", DEFAULT_SECONDS))
     rounds = int(os.environ.get("LUMENSTREAM_BENCH_ROUNDS", DEFAULT_ROUNDS))
+    processes = int(os.environ.get("LUMENSTREAM_BENCH_PROCESSES", DEFAULT_PROCESSES))
     url = written_database(settings, count)
     requests = {name: _requests(url, case) for name, case in CASES.items()}
     with ExitStack() as stack:
-        planned = stack.enter_context(_serving(url, plans=True))
-        walked = stack.enter_context(_serving(url, plans=False))
+        planned, walked = ([stack.enter_context(serving(url, plans=plans)) for _ in range(processes)] for plans in (True, False))
         cases = {name: _case(url, planned, walked, requests[name], seconds, rounds) for name in CASES}
-        memory = {name: round((api.rss_bytes() or 0) / (1 << 20), 1) for name, api in (("planned", planned), ("walked", walked))}
-    return {"ledgers": count, "cases": cases, "memory_mib": memory}
+        memory = {
+            name: [round((api.rss_bytes() or 0) / (1 << 20), 1) for api in group]
+            for name, group in (("planned", planned), ("walked", walked))
+        }
+    return {"ledgers": count, "processes": processes, "cases": cases, "memory_mib": memory}
 
 
 class _Api(ChildProcess):
@@ -115,7 +120,7 @@ class _Api(ChildProcess):
 
 
 @contextmanager
-def _serving(url: str, *, plans: bool) -> Iterator[_Api]:
+def serving(url: str, *, plans: bool) -> Iterator[_Api]:
     """An API process of its own on the database."""
     with tempfile.TemporaryDirectory(prefix="lumenstream-bench-") as folder:
         port = free_port()
@@ -133,10 +138,12 @@ def _serving(url: str, *, plans: bool) -> Iterator[_Api]:
             yield child
 
 
-def _case(url: str, planned: _Api, walked: _Api, requests: Sequence[bytes], seconds: float, rounds: int) -> dict[str, Any]:
+def _case(
+    url: str, planned: Sequence[_Api], walked: Sequence[_Api], requests: Sequence[bytes], seconds: float, rounds: int
+) -> dict[str, Any]:
     """One case at all numbers of connections. The first run of each process warms it up and is not counted."""
-    for api in (planned, walked):
-        _measured(url, api, requests, COMPARED_AT, 0.5)
+    for group in (planned, walked):
+        _measured(url, group, requests, COMPARED_AT, 0.5)
     runs: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for _ in range(rounds):
         for connections in CONNECTIONS:
@@ -152,13 +159,13 @@ def _case(url: str, planned: _Api, walked: _Api, requests: Sequence[bytes], seco
     return {**by_connections, "walked": best["walked", COMPARED_AT], "times_walked": round(statistics.median(ratios), 2)}
 
 
-def _measured(url: str, api: _Api, requests: Sequence[bytes], connections: int, seconds: float) -> dict[str, Any]:
+def _measured(url: str, group: Sequence[_Api], requests: Sequence[bytes], connections: int, seconds: float) -> dict[str, Any]:
     with psycopg.connect(url, autocommit=True) as connection:
-        before = _cpu(connection, api)
-        load = generate(api.port, requests, connections, seconds)
-        after = _cpu(connection, api)
+        before = _cpu(connection, group)
+        load = generate([api.port for api in group], requests, connections, seconds)
+        after = _cpu(connection, group)
     if load.failed or not load.latencies:
-        raise LumenstreamError(f"{load.failed} of {len(load.latencies)} answers failed\n{api.log_tail()}")
+        raise LumenstreamError(f"{load.failed} of {len(load.latencies)} answers failed\n{group[0].log_tail()}")
     return _figures(load, {name: after[name] - before.get(name, 0.0) for name in after})
 
 
@@ -173,10 +180,10 @@ def _figures(load: Load, cpu: dict[str, float]) -> dict[str, Any]:
     }
 
 
-def _cpu(connection: psycopg.Connection[Any], api: _Api) -> dict[str, float]:
-    """CPU seconds so far of the API and of the backends that serve it."""
+def _cpu(connection: psycopg.Connection[Any], group: Sequence[_Api]) -> dict[str, float]:
+    """CPU seconds so far of the API's processes and of the backends that serve them."""
     found = connection.execute("SELECT pid FROM pg_stat_activity WHERE datname = current_database()").fetchall()
-    return {"api": cpu_of(api.pid), "database": sum(cpu_of(pid) for (pid,) in found)}
+    return {"api": sum(cpu_of(api.pid) for api in group), "database": sum(cpu_of(pid) for (pid,) in found)}
 
 
 def _requests(url: str, case: Case) -> list[bytes]:

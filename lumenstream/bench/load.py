@@ -1,4 +1,4 @@
-"""A load generator for one HTTP server on this machine: keep-alive connections, each with one request under way at a time.
+"""A load generator for HTTP servers on this machine: keep-alive connections, each with one request under way at a time.
 
 It runs as a process of its own and does nothing but send bytes made before, wait with epoll, and note times: some twenty
 microseconds of CPU a request, which are part of the figures as every client's would be.
@@ -44,11 +44,14 @@ def post(path: str, body: bytes) -> bytes:
     return head.encode() + body
 
 
-def generate(port: int, requests: Sequence[bytes], connections: int, seconds: float) -> Load:
-    """Send the requests in turn over `connections` for so many seconds. LumenstreamError when the server stops answering."""
+def generate(ports: Sequence[int], requests: Sequence[bytes], connections: int, seconds: float) -> Load:
+    """Send the requests in turn over `connections`, spread over the ports, for so many seconds.
+
+    LumenstreamError when a server stops answering.
+    """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    child = context.Process(target=_child, args=(theirs, port, requests, connections, seconds), daemon=True)
+    child = context.Process(target=_child, args=(theirs, ports, requests, connections, seconds), daemon=True)
     child.start()
     theirs.close()
     try:
@@ -66,18 +69,18 @@ def generate(port: int, requests: Sequence[bytes], connections: int, seconds: fl
     return result
 
 
-def _child(pipe: Connection, port: int, requests: Sequence[bytes], connections: int, seconds: float) -> None:
+def _child(pipe: Connection, ports: Sequence[int], requests: Sequence[bytes], connections: int, seconds: float) -> None:
     try:
-        pipe.send(_drive(port, requests, connections, seconds))
+        pipe.send(_drive(ports, requests, connections, seconds))
     except OSError as error:
         pipe.send(str(error))
 
 
-def _drive(port: int, requests: Sequence[bytes], connections: int, seconds: float) -> Load:
+def _drive(ports: Sequence[int], requests: Sequence[bytes], connections: int, seconds: float) -> Load:
     poll = select.epoll()
     clients = {}
     for number in range(connections):
-        connected = socket.create_connection((HOST, port), CONNECT_SECONDS)
+        connected = socket.create_connection((HOST, ports[number % len(ports)]), CONNECT_SECONDS)
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         clients[connected.fileno()] = _Client(connected, requests, number * len(requests) // connections)
         poll.register(connected, select.EPOLLIN)

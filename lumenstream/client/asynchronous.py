@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -120,7 +120,7 @@ class AsyncClient:
 
     async def iterate(
         self, listing: Callable[..., Awaitable[Page[Item]]], *arguments: Any, within: Range | None = None, **named: Any
-    ) -> AsyncIterator[Item]:
+    ) -> AsyncGenerator[Item]:
         """Every item of a list, page after page: `async for item in client.iterate(client.account_transactions, "G...")`."""
         wanted = within or Range(first=100)
         while True:
@@ -133,20 +133,20 @@ class AsyncClient:
 
     def follow_state_changes(
         self, address: str, chosen: StateChangeFilter | None = None, *, after: str | None = None, after_ledger: int | None = None
-    ) -> AsyncIterator[Event[StateChange]]:
+    ) -> AsyncGenerator[Event[StateChange]]:
         """What happens to an account, for ever: behind a cursor, a ledger, or the newest. Comes back by itself when cut off."""
         return self._follow(calls.follow_state_changes(address, chosen), after, after_ledger)
 
     def follow_transactions(
         self, address: str | None = None, *, after: str | None = None, after_ledger: int | None = None
-    ) -> AsyncIterator[Event[Transaction]]:
+    ) -> AsyncGenerator[Event[Transaction]]:
         """All transactions, or an account's."""
         return self._follow(calls.follow_transactions(address), after, after_ledger)
 
-    def follow_ledgers(self, *, after: str | None = None, after_ledger: int | None = None) -> AsyncIterator[Event[Ledger]]:
+    def follow_ledgers(self, *, after: str | None = None, after_ledger: int | None = None) -> AsyncGenerator[Event[Ledger]]:
         return self._follow(calls.follow_ledgers(), after, after_ledger)
 
-    async def stream(self, document: str, variables: dict[str, Any] | None = None) -> AsyncIterator[dict[str, Any]]:
+    async def stream(self, document: str, variables: dict[str, Any] | None = None) -> AsyncGenerator[dict[str, Any]]:
         """The data of each event of any subscription. ApiUnavailableError when it is cut off: its cursors say where to go on."""
         call = Call(document, variables or {}, lambda data: data)
         try:
@@ -155,7 +155,7 @@ class AsyncClient:
         except (ConnectionClosed, OSError, InvalidHandshake) as error:
             raise self._endpoint.unreachable(error) from error
 
-    async def _follow(self, call: Call[Event[Item]], cursor: str | None, after_ledger: int | None) -> AsyncIterator[Event[Item]]:
+    async def _follow(self, call: Call[Event[Item]], cursor: str | None, after_ledger: int | None) -> AsyncGenerator[Event[Item]]:
         """Comes back behind the last cursor; ApiUnavailableError when the API stays away."""
         failures, away_since = 0, math.inf
         while True:
@@ -178,7 +178,7 @@ class AsyncClient:
         async with self._connection() as socket:
             return await self._begun(socket)
 
-    async def _events(self, call: Call[Answer], cursor: str | None, after_ledger: int | None) -> AsyncIterator[Answer]:
+    async def _events(self, call: Call[Answer], cursor: str | None, after_ledger: int | None) -> AsyncGenerator[Answer]:
         async with self._connection() as socket:
             await self._begun(socket)
             await socket.send(wire.subscribe(call, cursor, after_ledger))

@@ -20,6 +20,7 @@ from psycopg import sql
 from lumenstream import kafka
 from lumenstream.settings import KafkaSettings
 from schemas.events import event_id
+from tests.plugins.servers import watermarks
 
 READ_SECONDS: Final = 60.0
 SHOWN_ROWS: Final = 3
@@ -80,10 +81,9 @@ def read_topic(settings: KafkaSettings, topic: str) -> list[Message]:
         name = settings.topic(topic)
         ends: dict[int, int] = {}
         for number in range(settings.partitions):
-            marks = consumer.get_watermark_offsets(TopicPartition(name, number), timeout=READ_SECONDS, cached=False)
-            assert marks is not None
-            if marks[1] > marks[0]:
-                ends[number] = marks[1]
+            low, end = watermarks(consumer, name, number)
+            if end > low:
+                ends[number] = end
         consumer.assign([TopicPartition(name, number, 0) for number in ends])
         messages: list[Message] = []
         while ends:

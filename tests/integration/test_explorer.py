@@ -89,7 +89,7 @@ def test_what_happens_appears_at_once(own_api: Api, database_url: str, page: Pag
     before = newest.get_attribute("data-id")
     commit(database_url, NEXT)
     expect(newest).not_to_have_attribute("data-id", before or "")
-    ids = [item.get_attribute("data-id") or "" for item in page.locator("#changes li").all()]
+    ids = page.locator("#changes li").evaluate_all("items => items.map((item) => item.dataset.id)")
     assert len(ids) == len(set(ids)), "nothing twice"
     page.goto(f"{url_of(own_api)}/#/")
     expect(page.locator("#live")).to_contain_text("live")

@@ -20,7 +20,7 @@ from lumenstream.settings import Settings, load_settings
 from producers.publisher import Publisher, missing_ledgers, run_replay
 from schemas import strkey
 from schemas.messages import Topic
-from tests.plugins.servers import KafkaForTest
+from tests.plugins.servers import KafkaForTest, watermarks
 
 START = datetime(2026, 11, 21, tzinfo=UTC)
 ACCOUNTS = [bytes((strkey.ACCOUNT,)) + bytes((n,)) * 32 for n in range(1, 4)]
@@ -105,7 +105,7 @@ def read_events(settings: Settings, topic: Topic) -> list[tuple[str, dict[str, o
     found = []
     try:
         for partition in range(settings.kafka.partitions):
-            low, high = consumer.get_watermark_offsets(TopicPartition(name, partition), timeout=10)
+            low, high = watermarks(consumer, name, partition)
             if high > low:
                 consumer.assign([TopicPartition(name, partition, low)])
                 for message in consumer.consume(high - low, timeout=WAIT_SECONDS):

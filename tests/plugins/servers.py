@@ -17,6 +17,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from psycopg import sql
@@ -28,6 +29,7 @@ from tests.servers.timescale import TimescaleServer
 
 ADMIN_TIMEOUT_S = 30.0
 COPY_TIMEOUT_S = 30.0
+NOT_LED_YET = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART)
 KINDS = ("unit", "integration", "golden", "chaos", "docker")
 KAFKA_FIXTURES = {"kafka"}
 DATABASE_FIXTURES = {"database_url", "empty_database_url"}
@@ -132,6 +134,22 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def servers(pytestconfig: pytest.Config) -> Servers:
     """The run's servers; each starts when first asked for."""
     return pytestconfig.stash[SERVERS]
+
+
+def watermarks(consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
+    """First offset and end of a partition; a new topic's leader may take a moment to know that it is one."""
+    deadline = time.monotonic() + ADMIN_TIMEOUT_S
+    while True:
+        try:
+            found = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=ADMIN_TIMEOUT_S, cached=False)
+        except KafkaException as error:
+            if error.args[0].code() not in NOT_LED_YET or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            if found is None:
+                raise TimeoutError(f"no offsets of {topic} within {ADMIN_TIMEOUT_S:.0f} s")
+            return found
 
 
 def create_database(admin: psycopg.Connection[tuple[object, ...]], name: str, template: str) -> None:
