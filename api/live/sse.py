@@ -19,11 +19,11 @@ from starlette.responses import Response, StreamingResponse
 from api.execution import Body, StreamRefused
 from api.live.documents import Document
 from api.live.subscriptions import Subscriptions
+from api.requests import BAD_REQUEST
 
 EVENT_STREAM: Final = "text/event-stream"
 QUIET_SECONDS: Final = 15.0  # then a comment shows proxies that the connection lives
 HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-BAD_REQUEST: Final = 400
 
 
 def wanted(http: Request) -> bool:

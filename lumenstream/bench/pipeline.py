@@ -24,7 +24,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from psycopg import sql
 
-from lumenstream import kafka
+from lumenstream import database, kafka
 from lumenstream.bench.cpu import CpuMeter
 from lumenstream.bench.lake import MadeLedger, make_ledgers
 from lumenstream.embedded.processes import ChildProcess, Command, free_port
@@ -41,7 +41,6 @@ TABLES: Final = (
 )
 _READY_SECONDS: Final = 60.0
 _SAMPLE_SECONDS: Final = 0.5
-NOTIFY_CHANNEL: Final = "lumenstream_ledger"
 
 
 def real_ledgers(settings: Settings) -> list[bytes]:
@@ -166,7 +165,7 @@ class BenchPipeline:
         """
         deadline, cursor = time.monotonic() + timeout_seconds, 0
         with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(NOTIFY_CHANNEL)))
+            connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(database.LEDGER_CHANNEL)))
             row = connection.execute("SELECT value::int FROM ingest_store WHERE key = 'latest_ingest_ledger'").fetchone()
             cursor = row[0] if row else 0
             if cursor:

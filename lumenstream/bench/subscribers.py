@@ -30,7 +30,6 @@ COMMITS: Final = 20
 PAUSE_SECONDS: Final = 0.5
 OPENING_AT_ONCE: Final = 50
 FIRST: Final = 1
-_CHANNEL: Final = "lumenstream_ledger"
 
 
 def run(settings: Settings) -> dict[str, Any]:
@@ -81,7 +80,7 @@ def _commit(url: str, sequence: int) -> float:
     with psycopg.connect(url) as connection:
         _put(connection, sequence)
         connection.execute("update ingest_store set value = %s where key = %s", (str(sequence), database.Cursor.LATEST.value))
-        connection.execute("select pg_notify(%s, %s)", (_CHANNEL, str(sequence)))
+        connection.execute("select pg_notify(%s, %s)", (database.LEDGER_CHANNEL, str(sequence)))
         return time.monotonic()
 
 
