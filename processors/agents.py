@@ -37,6 +37,7 @@ from lumenstream.kafka import GroupReader
 from lumenstream.logs import get_logger
 from lumenstream.settings import KafkaSettings, Settings
 from processors.handling import Handling, Outgoing, Source, Status
+from processors.losses import Losses
 from processors.port import Processor
 from processors.watch import Watch
 from schemas.messages import Topic
@@ -81,6 +82,9 @@ class _TableManager(TableManager):
 class _ConsumerThread(AIOKafkaConsumerThread):
     """Faust's own seek leaves a partition without a committed offset where it is: past what was fetched and thrown away."""
 
+    def _losses(self) -> Losses:
+        return cast(_Transport, self.consumer.transport).losses
+
     async def seek_to_committed(self) -> Any:
         return await self.call_thread(self._seek_to_committed)
 
@@ -89,7 +93,16 @@ class _ConsumerThread(AIOKafkaConsumerThread):
         offsets = await consumer.seek_to_committed()
         if unread := [partition for partition, offset in offsets.items() if not offset]:
             await consumer.seek_to_beginning(*unread)
+        for (topic, partition), offset in offsets.items():
+            self._losses().goes_on_at(topic, partition, offset)
         return offsets
+
+    async def _fetch_records(self, *arguments: Any, **options: Any) -> Any:
+        """Batches by partition, each without holes."""
+        batches = await super()._fetch_records(*arguments, **options)
+        for (topic, partition), batch in batches.items():
+            self._losses().was_given(topic, partition, batch[0].offset, batch[-1].offset)
+        return batches
 
 
 class _Consumer(AIOKafkaConsumer):
@@ -103,6 +116,7 @@ class _Consumer(AIOKafkaConsumer):
 
 class _Transport(AIOKafkaTransport):
     Consumer = _Consumer
+    losses: Losses
 
 
 class _Message(Protocol):
@@ -129,7 +143,7 @@ class _InFlight(NamedTuple):
     sent: list[tuple[Outgoing, Awaitable[Any] | None]]
 
 
-def create_app(settings: Settings, group: str) -> Any:
+def create_app(settings: Settings, group: str, losses: Losses) -> Any:
     """A Faust application whose id, and so its consumer group, is `group`."""
     kafka = settings.kafka
     # Its timers complain whenever a ledger takes longer than their interval, which is no news and no harm.
@@ -166,6 +180,7 @@ def create_app(settings: Settings, group: str) -> Any:
         producer_acks=-1,
     )
     app.transport = _Transport(app.conf.broker_consumer, app)
+    app.transport.losses = losses
     return app
 
 
@@ -186,7 +201,13 @@ class Agents:
     """The agents of one worker process."""
 
     def __init__(
-        self, settings: Settings, group: str, processors: list[Processor], status: Status, anew: Callable[[], None] | None = None
+        self,
+        settings: Settings,
+        group: str,
+        processors: list[Processor],
+        status: Status,
+        losses: Losses,
+        anew: Callable[[], None] | None = None,
     ) -> None:
         self._settings = settings
         self._group = group
@@ -198,7 +219,7 @@ class Agents:
         self._per_ledger = len(processors)
         self._failure: BaseException | None = None
         self._ended = asyncio.Event()
-        self._app = create_app(settings, group)
+        self._app = create_app(settings, group, losses)
         read = (Topic.LEDGERS_BACKFILL,) if settings.process.backfill else (Topic.LEDGERS, Topic.LEDGERS_RETRY)
         self._topics = [settings.kafka.topic(topic) for topic in read]
         channel = self._app.topic(*self._topics, key_serializer="raw", value_serializer="raw", key_type=bytes, value_type=bytes)
@@ -380,6 +401,7 @@ def run_agents(
     group: str,
     processors: list[Processor],
     status: Status,
+    losses: Losses,
     stop: threading.Event | None = None,
     anew: Callable[[], None] | None = None,
 ) -> None:
@@ -389,7 +411,7 @@ def run_agents(
     """
 
     async def main() -> None:
-        agents = Agents(settings, group, processors, status, anew)
+        agents = Agents(settings, group, processors, status, losses, anew)
         loop = asyncio.get_running_loop()
         if threading.current_thread() is threading.main_thread():
 

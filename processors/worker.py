@@ -27,6 +27,7 @@ from lumenstream.xdr import DECODER
 from processors import registry
 from processors.agents import run_agents
 from processors.handling import Status
+from processors.losses import Losses
 from processors.port import Processor
 from schemas.messages import LedgerHeaders, MessageError, Topic
 
@@ -71,8 +72,9 @@ def run(
         kafka.ensure_topics(settings.kafka)
         if worker == 0:
             set_first_offsets(settings)
+        losses = Losses(settings.kafka.topic(Topic.LEDGERS), status)
         if not settings.process.backfill:
-            note_lost_ledgers(settings, status)
+            note_lost_ledgers(settings, losses)
         _log.info(
             "worker started",
             worker=worker,
@@ -81,7 +83,7 @@ def run(
             processors=[processor.name for processor in used],
             http_port=server.port,
         )
-        run_agents(settings, group_of(settings), used, status, stop, anew)
+        run_agents(settings, group_of(settings), used, status, losses, stop, anew)
         _log.info("worker ended", worker=worker, ledger=status.ledger)
     finally:
         server.stop()
@@ -104,23 +106,14 @@ def health(status: Status, worker: int) -> Health:
     return Health(ok=not status.problem, ready=status.started and not status.problem, details=details)
 
 
-def note_lost_ledgers(settings: Settings, status: Status) -> None:
-    """Say so when the broker deleted ledgers that the group had not read. It goes on with the first that is there: the sink waits
-    for those that are missing, and takes what comes later when they have been made again."""
-    reader = kafka.GroupReader(settings.kafka, group_of(settings), (settings.kafka.topic(Topic.LEDGERS),))
+def note_lost_ledgers(settings: Settings, losses: Losses) -> None:
+    """Say at the start what the broker deleted before the group read it, also where no later ledger has come yet to show it."""
+    topic = settings.kafka.topic(Topic.LEDGERS)
+    reader = kafka.GroupReader(settings.kafka, group_of(settings), (topic,))
     try:
-        lost = reader.lost()
+        losses.tell({partition: offsets for (_, partition), offsets in reader.lost().items()})
     finally:
         reader.close()
-    if not lost:
-        return
-    messages = sum(low - needed for needed, low in lost.values())
-    metrics.LOST_MESSAGES.inc(messages)
-    status.lost = (
-        f"the broker deleted {messages} ledgers on {len(lost)} partitions before they were read: "
-        "lumenstream produce --from N makes them again, N being the ledger after the cursor"
-    )
-    _log.error("ledgers are lost", problem=status.lost, partitions=sorted(partition for _, partition in lost))
 
 
 def set_first_offsets(settings: Settings) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -22,7 +23,8 @@ from typing import Any
 
 import orjson
 import pytest
-from confluent_kafka import Message, Producer
+from confluent_kafka import Message, Producer, TopicPartition
+from prometheus_client import REGISTRY
 
 from lumenstream import kafka as clients
 from lumenstream.embedded import EmbeddedTansu
@@ -343,6 +345,60 @@ class TestFailures:
             assert "offset 0: MessageError: header previous-sequence is missing" in health.details["error"]
         assert not self.failures(settings)
         assert [raw["value"] for raw in self.failed(settings)] == [chain[0].meta]
+
+
+class Gate(Plain):
+    """A processor that stands before its first ledger until it is let go on. It holds up the whole worker."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.reached, self.opened = Event(), Event()
+
+    def process(self, ledger: Ledger) -> Part:
+        self.reached.set()
+        assert self.opened.wait(WAIT_SECONDS)
+        return super().process(ledger)
+
+
+class TestRetention:
+    def test_ledgers_deleted_before_a_running_worker(
+        self, kafka: KafkaForTest, chain: list[ClosedLedger], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The worker has read some way ahead; what it was not given is told, and counted, and it goes on with what is there."""
+        settings = make_settings(kafka.bootstrap, kafka.topic_prefix, kafka__max_message_bytes=1 << 20, kafka__partitions=1)
+        topic = settings.kafka.topic(Topic.LEDGERS)
+        statuses: list[handling.Status] = []
+
+        def remember() -> handling.Status:
+            statuses.append(handling.Status())
+            return statuses[-1]
+
+        monkeypatch.setattr(worker, "Status", remember)
+        count, kept = 60, 2
+        dice = random.Random(1)
+        producer = Producer(clients.producer_config(settings.kafka))
+        for _ in range(count):
+            padding = ("padding", dice.randbytes(100_000).hex().encode())  # all of them are more than a client reads ahead
+            producer.produce(topic, chain[0].meta, b"2", 0, headers=[*headers_of(settings, chain[0]).to_kafka(), padding])
+        assert producer.flush(WAIT_SECONDS) == 0
+        before = REGISTRY.get_sample_value("lumenstream_lost_messages_total") or 0.0
+        gate = Gate("a")
+        with running(settings, [gate]):
+            assert gate.reached.wait(WAIT_SECONDS)
+            try:
+                admin = clients.admin(settings.kafka)
+                (deleted,) = admin.delete_records([TopicPartition(topic, 0, count - kept)]).values()
+                deleted.result(WAIT_SECONDS)
+            finally:
+                gate.opened.set()
+            wait_until(lambda: bool(statuses[0].lost))
+            wait_until(lambda: {headers.source_offset for headers, _ in parts(settings)} >= {count - 2, count - 1})
+            health = worker.health(statuses[0], 0)
+        lost = count - len(gate.seen)
+        assert 0 < lost <= count - kept
+        assert (REGISTRY.get_sample_value("lumenstream_lost_messages_total") or 0.0) - before == lost
+        assert health.ok and health.details["problems"] == [statuses[0].lost]
+        assert f"deleted {lost} ledgers on 1 partitions" in statuses[0].lost and "produce --from N" in statuses[0].lost
 
 
 @pytest.fixture

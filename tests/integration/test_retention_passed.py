@@ -14,6 +14,7 @@ from lumenstream.database import Cursor, update_cursor
 from lumenstream.settings import DatabaseSettings, KafkaSettings, NetworkSettings, Settings
 from processors import worker
 from processors.handling import Status
+from processors.losses import Losses
 from schemas.messages import Topic
 from tests.plugins.servers import KafkaForTest
 
@@ -62,7 +63,7 @@ def test_what_was_read_may_go(settings: Settings) -> None:
         ("sink and retention", Level.OK),
     ]
     status = Status()
-    worker.note_lost_ledgers(settings, status)
+    worker.note_lost_ledgers(settings, Losses(settings.kafka.topic(Topic.LEDGERS), status))
     assert status.lost == "" and worker.health(status, 0).details["problems"] == []
 
 
@@ -73,7 +74,7 @@ def test_ledgers_that_no_worker_read_are_missed(settings: Settings) -> None:
     assert f"{settings.kafka.topic(Topic.LEDGERS)} [1] starts at 7, needed from 4 on" in workers.text
     before = REGISTRY.get_sample_value("lumenstream_lost_messages_total") or 0.0
     status = Status()
-    worker.note_lost_ledgers(settings, status)
+    worker.note_lost_ledgers(settings, Losses(settings.kafka.topic(Topic.LEDGERS), status))
     assert (REGISTRY.get_sample_value("lumenstream_lost_messages_total") or 0.0) - before == 3
     (problem,) = worker.health(status, 0).details["problems"]
     assert "deleted 3 ledgers on 1 partitions" in problem and "produce --from N" in problem
