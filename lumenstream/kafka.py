@@ -246,6 +246,21 @@ def _check_configs(settings: KafkaSettings, names: list[str]) -> None:
         _log.warning("topic settings are not those wanted, or the broker does not know them", found=differences, wanted=wanted)
 
 
+def _watermarks(consumer: Consumer, asked: TopicPartition, timeout_seconds: float) -> Watermarks:
+    """A partition without a leader yet, as right after its creation, is asked again. Else UnreachableError."""
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        try:
+            if found := consumer.get_watermark_offsets(asked, timeout=timeout_seconds, cached=False):
+                return Watermarks(*found)
+            problem = "no answer"
+        except KafkaException as error:
+            problem = reason(error)
+        if time.monotonic() >= deadline:
+            raise UnreachableError(f"watermarks of {asked.topic} [{asked.partition}]: {problem}", hint=_HINT)
+        time.sleep(_POLL_SECONDS)
+
+
 class TopicReader:
     """Reads single messages by partition and offset, and watermarks; belongs to no consumer group. Not thread-safe."""
 
@@ -264,20 +279,8 @@ class TopicReader:
 
     def watermarks(self, partition: int) -> Watermarks:
         """UnreachableError when the broker does not answer. A partition without a leader yet is asked again."""
-        asked = TopicPartition(self.topic, partition)
-        timeout = self._settings.request_timeout_seconds
-        deadline = time.monotonic() + timeout
-        while True:
-            try:
-                found = self._consumer.get_watermark_offsets(asked, timeout=timeout, cached=False)
-                if found:
-                    return Watermarks(found[0], self._true_end(partition, found[0], found[1]))
-                problem = "no answer"
-            except KafkaException as error:
-                problem = reason(error)
-            if time.monotonic() >= deadline:
-                raise UnreachableError(f"watermarks of {self.topic} [{partition}]: {problem}", hint=_HINT)
-            time.sleep(_POLL_SECONDS)
+        low, high = _watermarks(self._consumer, TopicPartition(self.topic, partition), self._settings.request_timeout_seconds)
+        return Watermarks(low, self._true_end(partition, low, high))
 
     def _true_end(self, partition: int, low: int, high: int) -> int:
         """Tansu reports the first offset of the last batch plus one, so the end is read, not believed."""
@@ -367,10 +370,8 @@ class GroupReader:
             for answer in self._consumer.committed(self._asked, timeout=timeout):
                 if answer.error is not None:
                     raise KafkaException(answer.error)
-                marks = self._consumer.get_watermark_offsets(answer, timeout=timeout, cached=False)
-                if marks is None:
-                    raise UnreachableError(f"watermarks of {answer.topic} [{answer.partition}]: no answer", hint=_HINT)
-                yield (answer.topic, answer.partition), answer.offset, Watermarks(*marks)
+                marks = _watermarks(self._consumer, answer, timeout)
+                yield (answer.topic, answer.partition), answer.offset, marks
         except KafkaException as error:
             raise UnreachableError(f"offsets of group {self._group}: {reason(error)}", hint=_HINT) from error
 

@@ -6,29 +6,26 @@ A read is tried once here. `Failure` says that another attempt may mend it; it m
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 from urllib.parse import unquote, urlsplit
 
 import httpx
 import obstore
-from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
-from obstore.store import from_url
+from obstore.exceptions import BaseError
 
 from lumenstream import masking
 from lumenstream.errors import ConfigurationError, UnreachableError
 from lumenstream.retry import Failure
 from lumenstream.settings import ArchiveSettings
+from producers.bucket import SCHEMES, access_denied, open_bucket, plain
 
 CHUNK_BYTES: Final = 1 << 20
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
-_MAX_ERROR_CHARACTERS: Final = 300
 _KIND: Final = "archive"  # metric label
 _RETRIED_STATUS: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _MISSING_STATUS: Final = frozenset({403, 404, 410})  # public buckets answer 403 for what is not there
 _RANGE_NOT_SATISFIABLE: Final = 416
-_BUCKETS: Final = ("s3", "gs", "az")
 _HINT: Final = "is LUMENSTREAM_ARCHIVE__URL the root of a history archive?"
 
 
@@ -133,24 +130,7 @@ class Bucket:
 
     def __init__(self, settings: ArchiveSettings) -> None:
         self.name = masking.mask_text(settings.url.rstrip("/"))
-        options: dict[str, Any] = {
-            "region": settings.region,
-            "endpoint": settings.endpoint,
-            "skip_signature": settings.anonymous,
-        }
-        try:
-            self._store = from_url(
-                settings.url,
-                client_options={
-                    "timeout": timedelta(seconds=settings.timeout_seconds),
-                    "connect_timeout": timedelta(seconds=CONNECT_TIMEOUT_SECONDS),
-                    "allow_http": settings.endpoint.startswith("http://"),
-                },
-                retry_config={"max_retries": 0, "retry_timeout": timedelta(seconds=settings.timeout_seconds)},
-                **{name: value for name, value in options.items() if value},
-            )
-        except (BaseError, ValueError) as error:
-            raise ConfigurationError(f"archive {self.name} cannot be opened: {_plain(error)}", hint=_HINT) from error
+        self._store = open_bucket(settings, f"archive {self.name}", _HINT)
 
     def size(self, path: str) -> int:
         try:
@@ -174,10 +154,10 @@ class Bucket:
     def _failed(self, path: str, error: Exception) -> Exception:
         if isinstance(error, FileNotFoundError):
             return _missing(self.name, path)
-        if isinstance(error, (PermissionDeniedError, UnauthenticatedError, PermissionError)):
+        if access_denied(error):
             hint = "may these credentials read it? A public archive is read with LUMENSTREAM_ARCHIVE__ANONYMOUS=true"
-            return ConfigurationError(f"{self.name}/{path}: access denied: {_plain(error)}", hint=hint)
-        return Failure(_KIND, _plain(error))
+            return ConfigurationError(f"{self.name}/{path}: access denied: {plain(error)}", hint=hint)
+        return Failure(_KIND, plain(error))
 
 
 def place_of(settings: ArchiveSettings) -> Place:
@@ -186,7 +166,7 @@ def place_of(settings: ArchiveSettings) -> Place:
     match parts.scheme:
         case "http" | "https" if parts.netloc:
             return Web(settings.url, settings.timeout_seconds)
-        case scheme if scheme in _BUCKETS and parts.netloc:
+        case scheme if scheme in SCHEMES and parts.netloc:
             return Bucket(settings)
         case "file":
             return Folder(Path(unquote(parts.path)))
@@ -205,8 +185,3 @@ def _missing(name: str, path: str) -> MissingFileError:
 
 def _failure(error: Exception) -> Failure:
     return Failure(_KIND, str(error) or type(error).__name__)
-
-
-def _plain(error: Exception) -> str:
-    """The first part of obstore's text, on one line."""
-    return masking.mask_text(" ".join(str(error).partition("Debug source")[0].split()))[:_MAX_ERROR_CHARACTERS]

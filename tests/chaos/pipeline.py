@@ -26,6 +26,8 @@ from lumenstream import kafka
 from lumenstream.embedded.processes import LOOPBACK, ChildProcess, Command, free_port
 from lumenstream.settings import PASSPHRASES, KafkaSettings
 from sandbox.network import GENESIS_SEQUENCE
+from schemas.messages import Topic
+from tests.chaos.snapshot import read_topic
 
 PARTITIONS: Final = 3
 READY_SECONDS: Final = 120.0
@@ -281,3 +283,8 @@ def wait_for_crash(pipeline: Pipeline, name: str) -> None:
     code = role.exit_code()
     if code != -signal.SIGKILL:
         raise PipelineStuck(f"{name} ended with {code}, not by SIGKILL\n{pipeline.report()}")
+
+
+def wait_for_messages(pipeline: Pipeline, topic: Topic, count: int) -> None:
+    """Wait until a topic holds so many messages. PipelineStuck when it never does."""
+    pipeline.wait(lambda: len(read_topic(pipeline.kafka, topic)) >= count, END_SECONDS, f"{count} messages on {topic}")

@@ -11,15 +11,17 @@ from confluent_kafka.admin import AdminClient
 
 from lumenstream.errors import ExitCode
 from lumenstream.kafka import headers_of
+from processors.agents import IN_FLIGHT_LEDGERS
 from schemas.messages import LedgerHeaders, Topic
 from schemas.processors import PROCESSORS
-from tests.chaos.conftest import Baseline, MakePipeline
-from tests.chaos.pipeline import END_SECONDS, Pipeline, Source, wait_for_crash
+from tests.chaos.conftest import Baseline, Baselines, MakePipeline
+from tests.chaos.pipeline import Pipeline, Source, sandbox_source, wait_for_crash, wait_for_messages
 from tests.chaos.snapshot import read_topic
 
 pytestmark = pytest.mark.needs("kafka")
 
 MOST_DONE_LEDGERS: Final = 4
+LEDGERS: Final = 3 * (MOST_DONE_LEDGERS + IN_FLIGHT_LEDGERS)  # so many that a worker which is killed cannot have sent them all
 END: Final = -1  # of a partition, as delete_records names it
 DELETE_SECONDS: Final = 30.0
 NOTICE_SECONDS: Final = 90.0
@@ -34,10 +36,6 @@ def delete(pipeline: Pipeline, topic: Topic, before: Message | None = None) -> N
     admin = AdminClient({"bootstrap.servers": pipeline.kafka.bootstrap})
     for future in admin.delete_records([TopicPartition(name, *first) for first in firsts.items()]).values():
         future.result(DELETE_SECONDS)
-
-
-def wait_for_messages(pipeline: Pipeline, topic: Topic, count: int) -> None:
-    pipeline.wait(lambda: len(read_topic(pipeline.kafka, topic)) >= count, END_SECONDS, f"{count} messages on {topic}")
 
 
 def sequence_of(message: Message) -> int:
@@ -74,10 +72,12 @@ def test_parts_the_sink_still_needed_are_gone(
 
 
 def test_ledgers_the_workers_still_needed_are_gone(
-    make_pipeline: MakePipeline, source: Source, baseline: Baseline, dice: random.Random
+    make_pipeline: MakePipeline, baselines: Baselines, chaos_seed: int, dice: random.Random
 ) -> None:
     """The worker reads on where the topic begins now. The sink does not jump after it: it says what is missing until it comes."""
-    pipeline = make_pipeline()
+    source = sandbox_source(chaos_seed, LEDGERS)
+    baseline = baselines.of(source)
+    pipeline = make_pipeline(source=source)
     pipeline.start_all({"worker": f"worker.before_ack:{dice.randint(1, MOST_DONE_LEDGERS * len(PROCESSORS))}"})
     wait_for_crash(pipeline, "worker")
     wait_for_messages(pipeline, Topic.LEDGERS, source.last - source.first + 1)

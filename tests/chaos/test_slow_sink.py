@@ -6,8 +6,10 @@ import random
 from collections.abc import Callable
 from typing import Final
 
+from schemas.messages import Topic
+from schemas.processors import PROCESSORS
 from tests.chaos.conftest import Baseline, MakePipeline
-from tests.chaos.pipeline import Pipeline, Role, Source
+from tests.chaos.pipeline import Pipeline, Role, Source, wait_for_messages
 from tests.chaos.wire import port_of, through
 from tests.plugins.proxy import TcpProxy
 
@@ -19,15 +21,15 @@ GROWTH_BYTES: Final = 96 << 20  # the reader's own queue may hold 64 MiB
 RESIDENT: Final = "process_resident_memory_bytes"
 
 
-def slowed(
-    make_pipeline: MakePipeline, proxy: TcpProxy, database_url: str, source: Source, dice: random.Random, **environment: str
+def with_held_sink(
+    make_pipeline: MakePipeline, proxy: TcpProxy, database_url: str, source: Source, **environment: str
 ) -> tuple[Pipeline, Role]:
-    """A pipeline whose sink, ready already, has a slow way to its database; the producer is not started yet."""
+    """A pipeline without producer whose sink, ready already, hears nothing of its database until `proxy.delay`."""
     pipeline = make_pipeline(source=source, environment=environment)
     pipeline.start("publisher")
     pipeline.start("sink", environment={"LUMENSTREAM_DATABASE__URL": through(database_url, proxy.port)})
     pipeline.start("worker")
-    proxy.delay(dice.uniform(*DELAY_SECONDS))
+    proxy.hold()
     return pipeline, pipeline.roles["sink"]
 
 
@@ -42,16 +44,26 @@ def test_a_slow_sink_holds_the_producer_back(
     """With a limit on how far the producer may be ahead of the database, it waits for the sink, ledger by ledger."""
     proxy = tcp_proxy(port_of(database_url))
     limit = {"LUMENSTREAM_PRODUCER__MAX_AHEAD_LEDGERS": str(AHEAD_LEDGERS)}
-    pipeline, _ = slowed(make_pipeline, proxy, database_url, source, dice, **limit)
+    pipeline, _ = with_held_sink(make_pipeline, proxy, database_url, source, **limit)
     producer = pipeline.spawn("producer")
     ahead: list[int] = []
 
-    def all_committed() -> bool:
+    def look() -> int:
+        """The cursor, having noted how far the producer is ahead of it."""
         produced = int(producer.metric("lumenstream_produced_ledger"))  # first: the cursor only grows
         cursor = pipeline.cursor() or source.first - 1
         ahead.append(produced - cursor)
-        return cursor == source.last
+        return cursor
 
+    def at_the_limit() -> bool:
+        look()
+        return ahead[-1] == AHEAD_LEDGERS
+
+    def all_committed() -> bool:
+        return look() == source.last
+
+    pipeline.wait(at_the_limit, SLOW_SECONDS, "producer at its limit")
+    proxy.delay(dice.uniform(*DELAY_SECONDS))
     pipeline.wait(all_committed, SLOW_SECONDS, "commit of the last ledger")
     assert max(ahead) == AHEAD_LEDGERS, ahead
     pipeline.wait_for_end()
@@ -72,10 +84,12 @@ def test_a_slow_sink_keeps_its_memory_bounded(
         "LUMENSTREAM_SINK__REORDER_WINDOW_LEDGERS": str(WINDOW_LEDGERS),
         "LUMENSTREAM_SINK__GROUP_LEDGERS": "1",
     }
-    pipeline, sink = slowed(make_pipeline, proxy, database_url, source, dice, **window)
+    pipeline, sink = with_held_sink(make_pipeline, proxy, database_url, source, **window)
     resident = sink.metric(RESIDENT)
     assert resident > 0
     pipeline.spawn("producer")
+    wait_for_messages(pipeline, Topic.LEDGER_CHANGES, len(PROCESSORS) * (source.last - source.first + 1))
+    proxy.delay(dice.uniform(*DELAY_SECONDS))
     buffered: list[float] = []
     paused: list[float] = []
 

@@ -30,6 +30,8 @@ class TcpProxy:
         self.port = port or free_port()
         self.target_port = target_port
         self._delay_s = 0.0
+        self._open = threading.Event()
+        self._open.set()
         self._listener: socket.socket | None = None
         self._sockets: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
@@ -50,6 +52,7 @@ class TcpProxy:
 
     def cut(self) -> None:
         """Reset every connection and refuse new ones."""
+        self._open.set()
         with self._lock:
             listener, self._listener = self._listener, None
             sockets = list(self._sockets)
@@ -66,9 +69,14 @@ class TcpProxy:
         if self._listener is None:
             self.start()
 
+    def hold(self) -> None:
+        """Let nothing through until `delay` or `cut`; connections stay."""
+        self._open.clear()
+
     def delay(self, seconds: float) -> None:
         """From now on hold every chunk, in both directions, for so long."""
         self._delay_s = seconds
+        self._open.set()
 
     def _spawn(self, work: Callable[..., None], *arguments: object) -> None:
         thread = threading.Thread(target=work, args=arguments, daemon=True, name=f"proxy-{self.port}")
@@ -114,6 +122,7 @@ class TcpProxy:
         """Forward one direction until its end, which is passed on."""
         try:
             while chunk := source.recv(CHUNK_BYTES):
+                self._open.wait()
                 if self._delay_s:
                     time.sleep(self._delay_s)
                 target.sendall(chunk)

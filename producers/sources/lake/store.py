@@ -1,31 +1,27 @@
 """The objects of a data lake, wherever it lies: S3, GCS, Azure or a folder, through obstore.
 
-Credentials come from the environment that each provider's tools use (AWS_*, GOOGLE_*, AZURE_*), never from our settings. A call
-is tried once here; `Failure` says that another attempt may mend it.
+A call is tried once here; `Failure` says that another attempt may mend it.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import obstore
-from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
-from obstore.store import LocalStore, ObjectStore, from_url
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, ObjectStore
 
 from lumenstream.errors import ConfigurationError, IntegrityError
 from lumenstream.retry import Failure
 from lumenstream.settings import LakeSettings
+from producers.bucket import SCHEMES, access_denied, open_bucket, plain
 from producers.sources.lake.layout import COMPRESSION, MANIFEST, PARTITION, Batch, Layout
 
 MAX_OBJECT_BYTES: Final = 256 << 20
-_CONNECT_TIMEOUT: Final = timedelta(seconds=5)
-_MAX_ERROR_CHARACTERS: Final = 300
 
 # The lakes that the Stellar Development Foundation publishes in the Open Data programme of AWS.
 _PUBLIC_REGION: Final = "us-east-2"
@@ -33,7 +29,6 @@ PUBLIC_LAKES: Final = {
     "pubnet": "s3://aws-public-blockchain/v1.1/stellar/ledgers/pubnet",
     "testnet": "s3://aws-public-blockchain/v1.1/stellar/ledgers/testnet",
 }
-_SCHEMES: Final = ("s3", "gs", "az")
 
 
 class Manifest(NamedTuple):
@@ -131,8 +126,8 @@ class LakeStore:
             raise IntegrityError(f"{self.name}: {error}", hint=error.hint) from error
 
     def _failed(self, what: str, error: Exception) -> Exception:
-        text = _plain(error)
-        if isinstance(error, (PermissionDeniedError, UnauthenticatedError, PermissionError)):
+        text = plain(error)
+        if access_denied(error):
             return ConfigurationError(
                 f"{what}: access denied: {text}",
                 hint="may these credentials read and list it? A public lake is read with LUMENSTREAM_LAKE__ANONYMOUS=true",
@@ -146,27 +141,7 @@ class LakeStore:
                 raise ConfigurationError(f"lake folder {folder} does not exist", hint="set --lake-url or LUMENSTREAM_LAKE__URL")
             self._sorted = False
             return LocalStore(folder)
-        gcs = urlsplit(settings.url).scheme == "gs"
-        options: dict[str, Any] = {
-            "region": settings.region,
-            "base_url" if gcs else "endpoint": settings.endpoint,
-            "skip_signature": settings.anonymous,
-        }
-        try:
-            return from_url(
-                settings.url,
-                client_options={
-                    "timeout": timedelta(seconds=settings.timeout_seconds),
-                    "connect_timeout": _CONNECT_TIMEOUT,
-                    "allow_http": settings.endpoint.startswith("http://"),
-                },
-                retry_config={"max_retries": 0, "retry_timeout": timedelta(seconds=settings.timeout_seconds)},
-                **{name: value for name, value in options.items() if value},
-            )
-        except (BaseError, ValueError) as error:
-            raise ConfigurationError(
-                f"the lake {self.name} cannot be opened: {_plain(error)}", hint="set --lake-url or LUMENSTREAM_LAKE__URL"
-            ) from error
+        return open_bucket(settings, f"the lake {self.name}", "set --lake-url or LUMENSTREAM_LAKE__URL")
 
 
 def located(settings: LakeSettings, network: str) -> LakeSettings:
@@ -185,7 +160,7 @@ def located(settings: LakeSettings, network: str) -> LakeSettings:
             }
         )
     scheme = urlsplit(settings.url).scheme
-    if "://" in settings.url and scheme not in (*_SCHEMES, "file"):
+    if "://" in settings.url and scheme not in (*SCHEMES, "file"):
         raise ConfigurationError(
             f"a lake with scheme {scheme!r} is not known", hint="s3://, gs://, az://, file:// or a folder: LUMENSTREAM_LAKE__URL"
         )
@@ -202,9 +177,3 @@ def folder_of(url: str) -> Path | None:
 
 def _first(found: Found) -> int:
     return found.batch.first
-
-
-def _plain(error: Exception) -> str:
-    """The first part of obstore's text, on one line, without queries, which may hold signatures."""
-    text = " ".join(str(error).partition("Debug source")[0].split())
-    return re.sub(r"\?\S+", "", text)[:_MAX_ERROR_CHARACTERS]
