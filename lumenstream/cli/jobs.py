@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,12 +18,13 @@ from lumenstream.errors import LumenstreamError
 if TYPE_CHECKING:
     from lumenstream.settings import Settings
     from producers.backfill import Request, Summary
+    from sinks.timescale.verify import Report
 
 WorkersOption = Annotated[
     int, typer.Option("--workers", min=0, max=64, help="worker processes to start; 0: `process --backfill` runs elsewhere")
 ]
 SinksOption = Annotated[int, typer.Option("--sinks", min=0, max=16, help="sinks to start; 0: `sink --backfill` runs elsewhere")]
-LogOption = Annotated[Path | None, typer.Option("--log-dir", help="logs of both (default: a temporary folder)")]
+LogOption = Annotated[Path | None, typer.Option("--log-dir", help="logs of both (default: a temporary one, gone after success)")]
 PauseOption = Annotated[
     bool, typer.Option("--pause-retention", help="drop nothing while this runs; for ledgers older than the retention period")
 ]
@@ -107,13 +109,13 @@ def verify(
         "ok": not report.findings,
         "findings": [finding._asdict() for finding in report.findings],
     }
-    _say(as_json, document, f"{report.ledgers} ledgers between {report.first} and {report.last}, {len(report.findings)} findings")
+    _say(as_json, document, f"{report.ledgers} ledgers between {report.first} and {report.last}, {_findings(report)}")
     if not as_json:
         for finding in report.findings:
             typer.echo(f"{finding.kind}: {_extent(finding.first, finding.last)}: {finding.text}")
     if report.findings:
         raise LumenstreamError(
-            f"{len(report.findings)} findings between ledgers {report.first} and {report.last}",
+            f"{_findings(report)} between ledgers {report.first} and {report.last}",
             hint="lumenstream backfill fills gaps, lumenstream replay --from --to makes rows anew",
         )
 
@@ -137,11 +139,14 @@ def run_job(settings: Settings, request: Request, workers: int, sinks: int, log_
         logs = log_dir or Path(tempfile.mkdtemp(prefix="lumenstream-backfill-"))
         with Helpers(settings, logs, workers, sinks) as helpers, Display(job.name, ledgers) as display:
             summary = job.run(display.show, helpers.check)
-    report(summary, as_json, logs if workers or sinks else None)
+    rest = "it begins again at --from" if request.rewrite else "it does what is left"
+    report(summary, as_json, logs if workers or sinks else None, rest)
+    if log_dir is None:
+        shutil.rmtree(logs)
 
 
-def report(summary: Summary, as_json: bool, logs: Path | None) -> None:
-    """Say how a job ended. LumenstreamError when not all of it was done."""
+def report(summary: Summary, as_json: bool, logs: Path | None, rest: str) -> None:
+    """Say how a job ended. LumenstreamError when not all of it was done; `rest`: what the same command does then."""
     rate = summary.done_ledgers / summary.seconds if summary.seconds else 0.0
     document = {
         "job": summary.job,
@@ -163,8 +168,13 @@ def report(summary: Summary, as_json: bool, logs: Path | None) -> None:
         for failed, text in summary.failed[:_SHOWN_FAILURES]:
             typer.echo(f"failed: {failed}: {text}", err=True)
     what = f"{len(summary.failed)} of {summary.ranges} ranges failed" if summary.failed else "interrupted"
+    then = "run it again once that is mended" if summary.failed else "run it again"
     more = f"; logs: {logs}" if logs else ""
-    raise LumenstreamError(f"{summary.job}: {what}", hint=f"run it again once that is mended: it does what is left{more}")
+    raise LumenstreamError(f"{summary.job}: {what}", hint=f"{then}: {rest}{more}")
+
+
+def _findings(found: Report) -> str:
+    return f"{len(found.findings)} finding{'' if len(found.findings) == 1 else 's'}"
 
 
 def _extent(first: int, last: int) -> str:

@@ -65,7 +65,7 @@ _ORPHANS: Final[tuple[tuple[LiteralString, LiteralString, LiteralString, Literal
 
 
 def verify(settings: Settings, first: int | None = None, last: int | None = None) -> Report:
-    """Check ledgers `first` to `last`; None: from the oldest one, to the cursor. ConfigurationError where there is nothing."""
+    """Check ledgers `first` to `last`; None: from the oldest one, to the cursor. ConfigurationError for what is not there."""
     with connect(settings.database, application_name="lumenstream-verify", autocommit=True) as connection:
         check_schema(connection)
         cursor, oldest = get_cursor(connection, Cursor.LATEST), get_cursor(connection, Cursor.OLDEST)
@@ -74,6 +74,10 @@ def verify(settings: Settings, first: int | None = None, last: int | None = None
         start, end = first or oldest or cursor, cursor if last is None else last
         if start > end:
             raise ConfigurationError(f"ledger {start} comes after {end}", hint="the first ledger comes first")
+        if end > cursor:
+            raise ConfigurationError(
+                f"ledger {end} is above the cursor, which is at {cursor}", hint="what comes after it is not there yet"
+            )
         findings = [*_cursors(connection, cursor, oldest)]
         count = 0
         for low in range(start, end + 1, STEP_LEDGERS):

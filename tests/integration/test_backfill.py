@@ -26,6 +26,7 @@ from producers.backfill import Job, Request
 from producers.backfill.plan import Range
 from producers.backfill.sending import Sender
 from producers.sources.lake import Layout
+from schemas import history
 from sinks.timescale import verify
 from sinks.timescale.maintenance.retention import look
 from sinks.timescale.tables import HISTORY
@@ -34,6 +35,7 @@ from tests.integration.backfill_world import (
     FIRST,
     LAST,
     BackfillWorld,
+    Chain,
     LiveWriter,
     check_equal,
     history_of,
@@ -128,8 +130,7 @@ def test_gaps_are_filled_from_other_sources(
     """An object of the lake holds four ledgers: ranges begin and end within objects."""
     LiveWriter(database_url, world.chain).commit([sequence for sequence in EVERY if sequence not in HOLES])
     passphrase = world.settings(database_url).network.resolved_passphrase()
-    pairs = [(sequence, closed.meta) for sequence, closed in world.chain.ledgers.items() if sequence < 56]
-    write_lake(tmp_path, pairs, Layout(4, 5), passphrase)
+    make_lake(tmp_path, world, world.chain)
     with RpcStub(list(world.chain.ledgers.values()), passphrase) as stub:
         settings = world.settings(database_url).model_copy(
             update={
@@ -216,6 +217,47 @@ def test_replay_of_some_processors_changes_nothing_that_was_right(
     summary = world.run(world.settings(whole_url), Request(20, 35, rewrite=True, processors=names))
     assert summary.failed == ()
     check_equal(whole_url, whole[1])
+
+
+def make_lake(folder: Path, world: BackfillWorld, chain: Chain) -> Path:
+    """Ledgers 2 to 55, four an object."""
+    pairs = [(sequence, closed.meta) for sequence, closed in chain.ledgers.items() if sequence < 56]
+    write_lake(folder, pairs, Layout(4, 5), world.settings("postgresql://nowhere").network.resolved_passphrase())
+    return folder
+
+
+@pytest.mark.parametrize("processors", ["", ",".join(history.STREAMS)], ids=["all", "named"])
+def test_replay_takes_from_a_lake_what_the_topics_hold_no_more(
+    world: BackfillWorld, whole: tuple[str, Snapshot], whole_url: str, tmp_path: Path, processors: str
+) -> None:
+    """Topic and lake take turns within ranges and objects; one message is another ledger's, as after a topic was made anew."""
+    execute(
+        whole_url,
+        "update ledgers set topic = 'deleted' where sequence between 13 and 30 and sequence % 3 > 0",
+        'update ledgers set "offset" = 0 where sequence = 35',
+        f"delete from state_changes where to_id between {12 << 32} and {36 << 32}",
+    )
+    lake = make_lake(tmp_path, world, world.chain)
+    command = ("replay", "--from", "10", "--to", "40", "--workers", "0", "--source", "lake", "--lake-url", str(lake), "--json")
+    code, out, error = lumenstream(world, whole_url, *command, "--processors", processors)
+    assert code == 0, error
+    summary = json.loads(out)
+    assert (summary["done_ledgers"], summary["copied_ledgers"]) == (31, 31 - 12 - 1)
+    check_equal(whole_url, whole[1])
+
+
+def test_a_replay_from_a_lake_of_another_chain_changes_nothing(
+    world: BackfillWorld, whole: tuple[str, Snapshot], whole_url: str, tmp_path: Path
+) -> None:
+    elsewhere = "update ledgers set topic = 'deleted' where sequence between 10 and 23"
+    execute(whole_url, elsewhere)
+    before = history_of(whole_url)
+    lake = LakeSettings(url=str(make_lake(tmp_path, world, make_chain(seed=6))))
+    settings = world.settings(whole_url).model_copy(update={"producer": ProducerSettings(source="lake"), "lake": lake})
+    summary = world.run(settings, Request(10, 30, rewrite=True))
+    assert [failed for failed, _ in summary.failed] == [Range(10, 15), Range(16, 23)]
+    assert all("the database has" in text for _, text in summary.failed)
+    check_equal(whole_url, before)
 
 
 def test_rows_that_nothing_announced_are_in_the_way_once(
@@ -325,6 +367,8 @@ def test_replay_by_the_command_line_needs_both_ends(world: BackfillWorld, whole:
 def test_verify_finds_planted_defects(world: BackfillWorld, whole_url: str) -> None:
     code, out, _ = lumenstream(world, whole_url, "verify")
     assert (code, out) == (0, f"{LAST - FIRST + 1} ledgers between {FIRST} and {LAST}, 0 findings\n")
+    code, _, error = lumenstream(world, whole_url, "verify", "--to", str(LAST + 1))
+    assert code == ExitCode.CONFIGURATION and f"above the cursor, which is at {LAST}" in error
     execute(
         whole_url,
         f"delete from transactions where to_id = (select max(to_id) from transactions where to_id < {11 << 32})",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from producers.backfill.plan import Range
 
 HALF = Progress(ledgers=200, done_ledgers=100, ranges=10, done_ranges=5, failed_ranges=0, open_ranges=2, seconds=50.0)
 SUMMARY = Summary("backfill-x", 2, 20, 10, 0, 5.0, ((Range(16, 23), "ledger 20: effects failed: no"),))
+REST = "it does what is left"
 
 
 def test_pace_says_rate_time_left_and_failures() -> None:
@@ -48,14 +50,21 @@ def test_progress_of_a_checkpoint(monkeypatch: pytest.MonkeyPatch, capsys: pytes
 
 def test_a_job_that_failed_in_part_names_its_ranges(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(LumenstreamError) as raised:
-        report(SUMMARY, False, Path("logs"))
+        report(SUMMARY, False, Path("logs"), REST)
     assert raised.value.exit_code is ExitCode.FAILED
     assert "1 of 2 ranges failed" in str(raised.value) and "logs: logs" in raised.value.hint
     shown = capsys.readouterr()
     assert shown.out == "10 of 20 ledgers in 5.0 s, 2.0 a second\n"
     assert shown.err == "failed: 16-23: ledger 20: effects failed: no\n"
     with pytest.raises(LumenstreamError):
-        report(SUMMARY, True, None)
+        report(SUMMARY, True, None, REST)
     document = json.loads(capsys.readouterr().out)
     assert document["failed"] == [{"first": 16, "last": 23, "error": "ledger 20: effects failed: no"}]
     assert document["ok"] is False
+
+
+def test_a_job_that_was_interrupted_has_nothing_to_mend(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(LumenstreamError, match="backfill-x: interrupted") as raised:
+        report(replace(SUMMARY, failed=(), interrupted=True), True, None, REST)
+    assert (raised.value.exit_code, raised.value.hint) == (ExitCode.FAILED, f"run it again: {REST}")
+    assert json.loads(capsys.readouterr().out)["interrupted"] is True
