@@ -75,7 +75,7 @@ def verify(
     lake_url: LakeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check that the database is whole: no gap, an unbroken chain of hashes, as many rows as each ledger had, no orphans.
+    """Check that the database is whole: no gap, an unbroken chain of hashes, as many rows as each ledger had, no link missing.
 
     With --checkpoint current state is checked instead: against the newest checkpoint of a history archive that is not above the
     cursor, and the ledgers since then, from the topics or the source. The live pipeline goes on meanwhile.

@@ -1,15 +1,15 @@
 """`lumenstream verify`: does the database hold what it says it holds? Reads only, some ledgers at a time.
 
 Checked: a row in `ledgers` for every ledger; each names the one before it, by number and by hash; transactions, operations and
-state changes are as many as its row says; whatever belongs to a transaction or operation finds it; the cursors stand where
-`ledgers` begins and ends.
+state changes are as many as its row says; whatever belongs to a transaction or operation finds it; whoever took part in one is
+linked to it, as far as other rows tell; the cursors stand where `ledgers` begins and ends.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import groupby
-from typing import Final, LiteralString, NamedTuple
+from typing import Final, Literal, LiteralString, NamedTuple
 
 from lumenstream.database import Connection, Cursor, check_schema, connect, get_cursor
 from lumenstream.errors import ConfigurationError
@@ -53,14 +53,44 @@ _COUNTS: Final[dict[str, LiteralString]] = {
         "where l.sequence between %(first)s and %(last)s group by 1, 2 having l.state_change_count <> count(t.to_id)"
     ),
 }
-# Child table, its id, parent table, the parent's id, and how the one is found from the other.
-_ORPHANS: Final[tuple[tuple[LiteralString, LiteralString, LiteralString, LiteralString], ...]] = (
-    ("transactions_accounts", "c.tx_to_id", "transactions", "p.to_id = c.tx_to_id"),
-    ("operations_accounts", "c.operation_id", "operations", "p.id = c.operation_id"),
-    ("operations", "c.id", "transactions", "p.to_id = (c.id & ~4095::bigint)"),
-    ("state_changes", "c.to_id", "transactions", "p.to_id = c.to_id"),
-    ("trades", "c.to_id", "transactions", "p.to_id = c.to_id"),
-    ("claimable_balance_events", "c.to_id", "transactions", "p.to_id = c.to_id"),
+
+
+class _Partner(NamedTuple):
+    """Every row of `table` has one in `partner`: a parent (kind `orphan`), or whose history it is in (kind `link`)."""
+
+    kind: Literal["orphan", "link"]
+    table: LiteralString
+    id: LiteralString
+    partner: LiteralString
+    partner_id: LiteralString
+    condition: LiteralString
+
+
+_PARTNERS: Final = (
+    _Partner("orphan", "transactions_accounts", "c.tx_to_id", "transactions", "p.to_id", "p.to_id = c.tx_to_id"),
+    _Partner("orphan", "operations_accounts", "c.operation_id", "operations", "p.id", "p.id = c.operation_id"),
+    _Partner("orphan", "operations", "c.id", "transactions", "p.to_id", "p.to_id = (c.id & ~4095::bigint)"),
+    _Partner("orphan", "state_changes", "c.to_id", "transactions", "p.to_id", "p.to_id = c.to_id"),
+    _Partner("orphan", "trades", "c.to_id", "transactions", "p.to_id", "p.to_id = c.to_id"),
+    _Partner("orphan", "claimable_balance_events", "c.to_id", "transactions", "p.to_id", "p.to_id = c.to_id"),
+    _Partner("link", "transactions", "c.to_id", "transactions_accounts", "p.tx_to_id", "p.tx_to_id = c.to_id"),
+    _Partner("link", "operations", "c.id", "operations_accounts", "p.operation_id", "p.operation_id = c.id"),
+    _Partner(
+        "link",
+        "state_changes",
+        "c.to_id",
+        "transactions_accounts",
+        "p.tx_to_id",
+        "p.account_id = c.account_id and p.tx_to_id = c.to_id",
+    ),
+    _Partner(  # one outside every operation has operation_id 0, which is in no ledger
+        "link",
+        "state_changes",
+        "c.operation_id",
+        "operations_accounts",
+        "p.operation_id",
+        "p.account_id = c.account_id and p.operation_id = c.operation_id",
+    ),
 )
 
 
@@ -79,14 +109,26 @@ def verify(settings: Settings, first: int | None = None, last: int | None = None
                 f"ledger {end} is above the cursor, which is at {cursor}", hint="what comes after it is not there yet"
             )
         findings = [*_cursors(connection, cursor, oldest)]
-        count = 0
-        for low in range(start, end + 1, STEP_LEDGERS):
+        count, following = 0, start
+        while following <= end:
+            low = _next_present(connection, following, end)
+            if low != following:
+                findings.append(Finding("gap", following, end if low is None else low - 1, "no row in ledgers"))
+            if low is None:
+                break
             high = min(end, low + STEP_LEDGERS - 1)
+            following = high + 1
             count += _one(connection, "select count(*) from ledgers where sequence between %s and %s", (low, high))
             findings += _chain(connection, low, high)
             findings += _wrong_counts(connection, low, high)
-            findings += _orphans(connection, low, high)
+            findings += _alone(connection, low, high)
     return Report(start, end, count, _joined(findings))
+
+
+def _next_present(connection: Connection, first: int, last: int) -> int | None:
+    """The first of these ledgers that is there: a gap of years is passed over in one step."""
+    row = connection.execute("select min(sequence) from ledgers where sequence between %s and %s", (first, last)).fetchone()
+    return row[0] if row is not None else None
 
 
 def _cursors(connection: Connection, cursor: int, oldest: int) -> Iterator[Finding]:
@@ -128,8 +170,8 @@ def _wrong_counts(connection: Connection, first: int, last: int) -> Iterator[Fin
             yield Finding("count", sequence, sequence, f"{found} rows in {table}, its row in ledgers says {said}")
 
 
-def _orphans(connection: Connection, first: int, last: int) -> Iterator[Finding]:
-    """Children without a parent, looked for between the close times of the ledgers."""
+def _alone(connection: Connection, first: int, last: int) -> Iterator[Finding]:
+    """Rows without their partner, looked for between the close times of the ledgers, in the chunks of those alone."""
     times = connection.execute(
         "select min(closed_at), max(closed_at) from ledgers where sequence between %s and %s", (first, last)
     ).fetchone()
@@ -137,19 +179,21 @@ def _orphans(connection: Connection, first: int, last: int) -> Iterator[Finding]
         return
     low, high = ledger_range(first, last)
     arguments = {"opened": times[0], "closed": times[1], "low": low, "high": high}
-    for table, column, parent, condition in _ORPHANS:
+    for kind, table, column, partner, partner_column, condition in _PARTNERS:
         rows = connection.execute(
-            f"select {column}, count(*) from {table} c left join {parent} p "
+            f"select {column}, count(*) from {table} c left join {partner} p "
             f"on {condition} and p.ledger_created_at = c.ledger_created_at "
+            f"and p.ledger_created_at between %(opened)s and %(closed)s "
+            f"and {partner_column} >= %(low)s and {partner_column} < %(high)s "
             f"where c.ledger_created_at between %(opened)s and %(closed)s and {column} >= %(low)s and {column} < %(high)s "
-            f"and {condition.partition(' = ')[0]} is null group by 1 order by 1",
+            f"and {partner_column} is null group by 1 order by 1",
             arguments,
         ).fetchall()
         for sequence, group in groupby(rows, key=lambda row: row[0] >> 32):
             found = [*group]
             examples = ", ".join(str(row[0]) for row in found[:MAX_EXAMPLES])
             total = sum(row[1] for row in found)
-            yield Finding("orphan", sequence, sequence, f"{total} rows in {table} without a row in {parent}: {examples}")
+            yield Finding(kind, sequence, sequence, f"{total} rows in {table} without a row in {partner}: {examples}")
 
 
 def _joined(findings: list[Finding]) -> list[Finding]:

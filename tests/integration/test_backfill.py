@@ -377,6 +377,9 @@ def test_verify_finds_planted_defects(world: BackfillWorld, whole_url: str) -> N
         "update ledgers set previous_sequence = 7 where sequence = 28",
         "delete from ledgers where sequence between 30 and 32",
         f"delete from operations where id = (select max(id) from operations where id < {41 << 32})",
+        f"delete from transactions_accounts where tx_to_id = (select max(to_id) from transactions where to_id < {46 << 32})",
+        f"delete from operations_accounts using state_changes s where operations_accounts.operation_id = s.operation_id "
+        f"and operations_accounts.account_id = s.account_id and s.operation_id between {50 << 32} and {51 << 32}",
     )
     code, out, error = lumenstream(world, whole_url, "verify", "--json")
     assert code == ExitCode.FAILED, error
@@ -390,8 +393,23 @@ def test_verify_finds_planted_defects(world: BackfillWorld, whole_url: str) -> N
         ("gap", 30, 32),
         ("count", 40, 40),
         ("orphan", 40, 40),
+        ("link", 45, 45),
+        ("link", 50, 50),
     }
-    assert {first for _, first, _ in found} == {10, 20, 25, 28, 30, 40}
+    assert {first for _, first, _ in found} == {10, 20, 25, 28, 30, 40, 45, 50}
+
+
+def test_verify_passes_over_a_gap_of_years_in_one_step(world: BackfillWorld, whole_url: str) -> None:
+    """Step by step it would take hours."""
+    far = 2_000_000_000
+    execute(
+        whole_url,
+        f"update ledgers set sequence = {far} where sequence = {LAST}",
+        f"update ingest_store set value = '{far}' where key = 'latest_ingest_ledger'",
+    )
+    report = verify.verify(world.settings(whole_url))
+    assert report.ledgers == LAST - FIRST + 1
+    assert [(found.first, found.last) for found in report.findings if found.kind == "gap"] == [(LAST, far - 1)]
 
 
 def test_ledgers_older_than_retention_are_refused_unless_it_is_paused(
