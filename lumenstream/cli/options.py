@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
 
@@ -80,10 +81,15 @@ def command(app: typer.Typer, name: str, panel: str) -> Callable[[Callable[..., 
     """Register a command under a heading of `lumenstream --help`."""
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
-        app.command(name, rich_help_panel=panel)(with_global_options(function))
+        app.command(name, help=_flowing(function.__doc__ or ""), rich_help_panel=panel)(with_global_options(function))
         return function
 
     return register
+
+
+def _flowing(text: str) -> str:
+    """A docstring whose paragraphs wrap where the terminal ends, not where the source does. Each example begins a line."""
+    return re.sub(r"(?<!\n)\n(?!\n|Example:)", " ", inspect.cleandoc(text))
 
 
 def flags_of(ctx: typer.Context, **flags: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ a writer that does not know yet that it lost its session.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import psycopg
@@ -39,9 +40,11 @@ class Leadership:
         self._connection: Connection | None = None
         self._former_pid: int | None = None
 
-    def acquire(self, stop: threading.Event) -> bool:
-        """Wait for the lock; False when stopped. FencedError when we had it before and somebody else has it now,
-        SchemaVersionError, IntegrityError when the database is of another network.
+    def acquire(self, stop: threading.Event, standing_by: Callable[[], None] = lambda: None) -> bool:
+        """Wait for the lock; False when stopped. `standing_by` hears when another session has it.
+
+        FencedError when we had it before and somebody else has it now, SchemaVersionError, IntegrityError when the database is
+        of another network.
 
         UnreachableError or psycopg errors when the database does not answer: call again.
         """
@@ -62,6 +65,7 @@ class Leadership:
             self._check_holder(connection)
             if not said:
                 _log.info("another sink writes, standing by", network=self._settings.network.name)
+                standing_by()
                 said = True
             stop.wait(self._settings.sink.standby_poll_seconds)
         return False

@@ -79,7 +79,7 @@ class _Sink:
         """One term as leader. Ends when stopped, with an error, or when a server went away, which is waited out here."""
         self._state.phase = "standby"
         try:
-            if self._leadership.acquire(self._stop):
+            if self._leadership.acquire(self._stop, self._stands_by):
                 self._lead()
         except BrokerUnreachableError as error:
             self._wait("kafka", str(error))
@@ -129,6 +129,11 @@ class _Sink:
                     term.serve(consumer, reorder, Writer(connection, topic))
             finally:
                 consumer.close()
+
+    def _stands_by(self) -> None:
+        """Another sink writes, so this one waits for nothing else, whatever it waited for before."""
+        self._back_off = BACK_OFF_FIRST_SECONDS
+        self._state.stands_by()
 
     def _settled(self) -> None:
         """The term has proved itself. Not before: a full disk lets a sink lead, read, and fail at every commit."""

@@ -85,6 +85,25 @@ class SinkState:
             _log.info("the server answers again", server=server)
             self.trouble = {name: text for name, text in self.trouble.items() if name != server}
 
+    def stands_by(self) -> None:
+        """The database answers, and nothing of what an earlier term gathered or lacked is this sink's business any more."""
+        for server in self.trouble:
+            self.well(server)
+        self.waiting, self.buffered, self.lag_ledgers, self.close_time, self.catching_up = None, 0, None, None, False
+        for name in self._labelled:
+            metrics.SINK_MISSING_PART.labels(name).set(0)
+        self._labelled = set()
+        metrics.SINK_LAG_LEDGERS.set(math.nan)
+        metrics.SINK_LAG_SECONDS.set(math.nan)
+        for gauge in (
+            metrics.SINK_CATCHING_UP,
+            metrics.SINK_WAITING_SECONDS,
+            metrics.SINK_BUFFERED_LEDGERS,
+            metrics.SINK_BUFFERED_BYTES,
+            metrics.SINK_PAUSED_PARTITIONS,
+        ):
+            gauge.set(0)
+
     def observe(self, reorder: Reorder, tip: Tip, *, catching_up: bool) -> None:
         """Gauges of the window and the lag, and what the next ledger lacks, reported once per missing_part_seconds."""
         self.buffered, self.lag_ledgers, self.close_time = len(reorder), tip.lag, tip.close_time

@@ -192,6 +192,24 @@ def test_a_database_that_is_away_is_waited_for(world: World, tcp_proxy: Callable
     assert len(dump(world.database_url)["ledgers"]) == 30
 
 
+def test_a_standby_is_well_again_with_the_database(world: World, tcp_proxy: Callable[[int], TcpProxy]) -> None:
+    port = free_port()
+    real = psycopg.conninfo.conninfo_to_dict(world.database_url)
+    proxy = tcp_proxy(int(str(real["port"])))
+    through = World(world.bootstrap, world.topic_prefix, world.database_url.replace(f":{real['port']}/", f":{proxy.port}/"))
+    world.send(make_chain(6, 100, 1))
+    with RunningSink(world.settings()):
+        reach(world, 100)
+        with RunningSink(through.settings(http_port=port, standby_poll_seconds=0.05)) as standby:
+            wait_for(lambda: phase(port) == "standby")
+            proxy.cut()
+            wait_for(lambda: health(port)[0] == 503)
+            proxy.restore()
+            wait_for(lambda: health(port)[0] == 200)
+            assert phase(port) == "standby"
+        assert standby.error is None
+
+
 def test_a_commit_whose_answer_is_lost_is_not_repeated(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     class Ambiguous(Writer):
         lost = 0

@@ -77,6 +77,13 @@ def test_help_teaches_with_an_example(elsewhere: Path, command: str) -> None:
     assert all(option.flag in out for option in GLOBAL_OPTIONS)
 
 
+def test_help_wraps_where_the_terminal_ends(elsewhere: Path) -> None:
+    """Not where the lines of the source do; examples stay apart."""
+    _, out, _ = run("produce", "--help")
+    assert "a Stellar RPC server, which keeps the latest ledgers only" in out
+    assert len([line for line in out.splitlines() if line.strip().startswith("Example: lumenstream produce")]) == 3
+
+
 def test_help_of_the_program_names_every_command_and_imports_no_room(elsewhere: Path) -> None:
     code = (
         "import sys\nfrom lumenstream.cli.main import main\n"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from prometheus_client import REGISTRY
 
+from lumenstream import metrics
 from lumenstream.settings import SinkSettings
+from sinks.timescale.reorder import Waiting
 from sinks.timescale.state import SinkState
 
 
@@ -22,3 +25,16 @@ def test_a_leader_without_its_server_is_neither() -> None:
     state.phase = "leader"
     state.troubled("kafka", "gone")
     assert (state.health().ok, state.health().ready) == (False, False)
+
+
+def test_a_standby_reports_nothing_of_an_earlier_term() -> None:
+    state = SinkState(SinkSettings(missing_part_seconds=1))
+    state.phase = "leader"
+    state.troubled("database", "gone")
+    state.waiting, state.buffered, state.catching_up = Waiting(8, ("effects",), {}, 0.0), 5, True
+    metrics.SINK_WAITING_SECONDS.set(99)
+    state.phase = "standby"
+    assert not state.health().ok and len(state.health().details["problems"]) == 2
+    state.stands_by()
+    assert state.health().ok and "waiting" not in state.health().details and not state.health().details["catching_up"]
+    assert REGISTRY.get_sample_value("lumenstream_sink_waiting_seconds") == 0
