@@ -124,7 +124,7 @@ class Publisher:
                 return
             if not waiting:
                 _log.info("standing by: another publisher holds the lock")
-                waiting = True
+                self._last_error, waiting = "", True  # the database answers, and nothing else is needed now
             self._stop.wait(self._settings.publisher.poll_seconds)
 
     def _publish_batch(self, connection: psycopg.Connection[Any]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,10 +16,11 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 
 from lumenstream import kafka as kafka_client
 from lumenstream.errors import IntegrityError
-from lumenstream.settings import Settings, load_settings
+from lumenstream.settings import DatabaseSettings, Settings, load_settings
 from producers.publisher import Publisher, missing_ledgers, run_replay
 from schemas import strkey
 from schemas.messages import Topic
+from tests.plugins.proxy import TcpProxy
 from tests.plugins.servers import KafkaForTest, watermarks
 
 START = datetime(2026, 11, 21, tzinfo=UTC)
@@ -186,6 +187,30 @@ def test_only_one_publisher_publishes(settings: Settings, database_url: str) -> 
             wait_for_cursor(database_url, 2)
             assert (first.health().ready, second.health().ready) == (True, False)
     assert len(read_events(settings, Topic.STATE_CHANGES)) == 3
+
+
+def test_a_standby_is_well_again_with_the_database(
+    settings: Settings, database_url: str, tcp_proxy: Callable[[int], TcpProxy]
+) -> None:
+    """Nothing is published meanwhile that would show it."""
+    port = psycopg.conninfo.conninfo_to_dict(database_url)["port"]
+    proxy = tcp_proxy(int(str(port)))
+    through = DatabaseSettings.model_validate({"url": database_url.replace(f":{port}/", f":{proxy.port}/")})
+
+    def wait_for_health(ok: bool) -> None:
+        deadline = time.monotonic() + WAIT_SECONDS
+        while standby.health().ok is not ok:
+            assert time.monotonic() < deadline, standby.health()
+            time.sleep(0.02)
+
+    with publishing(settings):
+        wait_for_cursor(database_url, 0)
+        with publishing(settings.model_copy(update={"database": through})) as standby:
+            proxy.cut()
+            wait_for_health(False)
+            proxy.restore()
+            wait_for_health(True)
+            assert not standby.health().ready
 
 
 def test_a_replay_of_a_range_with_gaps_sends_nothing(settings: Settings, database_url: str) -> None:
