@@ -83,6 +83,7 @@ class Delivery:
     def start(self, after: int | None) -> None:
         """Begin behind this ledger."""
         self.delivered = after
+        metrics.PRODUCED_LEDGER.set(after or 0)
 
     def send(self, message: Outgoing) -> bool:
         """Hand over one message; waits while too many bytes are queued. False: stopped before it was handed over.

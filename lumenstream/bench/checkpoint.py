@@ -17,6 +17,7 @@ from typing import Any, Final
 import orjson
 
 from lumenstream.bench import statefile
+from lumenstream.bench.memory import Peak
 from lumenstream.bench.pipeline import BenchPipeline
 from lumenstream.errors import LumenstreamError
 from lumenstream.settings import PASSPHRASES, ArchiveSettings, NetworkSettings, Settings
@@ -25,7 +26,6 @@ from processors.checkpoint import CheckpointProcessor
 from producers.archive import HistoryArchive
 
 DEFAULT_ENTRIES: Final = 1_000_000
-_KIB: Final = 1024
 _MIB: Final = 1 << 20
 
 
@@ -72,7 +72,7 @@ def _bootstrap(pipeline: BenchPipeline, root: Path, entries: int) -> dict[str, A
     environment = {**os.environ, **command.environment}
     with command.log.open("wb") as log:
         child = subprocess.Popen(command.argv, env=environment, cwd=command.working_directory, stdout=subprocess.PIPE, stderr=log)
-        with child:
+        with child, Peak(child.pid) as peak:
             output = child.stdout.read() if child.stdout else b""
             _, status, usage = os.wait4(child.pid, 0)
             child.returncode = os.waitstatus_to_exitcode(status)
@@ -85,7 +85,7 @@ def _bootstrap(pipeline: BenchPipeline, root: Path, entries: int) -> dict[str, A
         "seconds": round(seconds, 1),
         "entries_per_second": round(entries / seconds),
         "cpu_microseconds_per_entry": round(cpu / entries * 1e6, 2),
-        "peak_megabytes": round(usage.ru_maxrss * _KIB / _MIB),
+        "peak_megabytes": None if peak.bytes is None else round(peak.bytes / _MIB),
         "written": written,
     }
 

@@ -106,7 +106,7 @@ class _Sink:
             check_schema(connection)
             cursor, cursor_hash, offsets = read_state(connection, topic)
             self._tip.start(connection, cursor)
-            self._state.cursor = cursor
+            self._state.begins(cursor, self._tip.close_time)
             required = self._leadership.probe()
             reorder = Reorder(
                 network_id=self._settings.network.network_id().hex(),

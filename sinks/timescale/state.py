@@ -85,6 +85,13 @@ class SinkState:
             _log.info("the server answers again", server=server)
             self.trouble = {name: text for name, text in self.trouble.items() if name != server}
 
+    def begins(self, cursor: int, close_time: int | None) -> None:
+        """A term begins behind this ledger: its gauges tell so before the first commit, which may be long in coming."""
+        self.cursor = cursor
+        metrics.CURSOR_LEDGER.set(cursor)
+        if close_time is not None:
+            metrics.CURSOR_CLOSE_TIME.set(close_time)
+
     def stands_by(self) -> None:
         """The database answers, and nothing of what an earlier term gathered or lacked is this sink's business any more."""
         for server in self.trouble:

@@ -21,6 +21,7 @@ from prometheus_client import REGISTRY
 from psycopg.conninfo import make_conninfo
 
 from lumenstream import kafka as clients
+from lumenstream import metrics
 from lumenstream.bench.lakefiles import lake_objects
 from lumenstream.embedded import EmbeddedTansu
 from lumenstream.errors import ConfigurationError, IntegrityError, UnreachableError
@@ -276,7 +277,10 @@ class TestResume:
         settings = make()
         for count in (1, 2, 9, 10, LEDGERS):
             produce(settings, source_ledgers(chain[:count]))
+        metrics.PRODUCED_LEDGER.set(0)  # as in a process that has just begun
+        produce(settings, source_ledgers(chain))
         assert sequences(settings) == list(range(FIRST, LAST + 1))
+        assert REGISTRY.get_sample_value("lumenstream_produced_ledger") == LAST  # though nothing was left to deliver
 
     def test_from_fills_the_topic_again(self, make: Callable[..., Settings], chain: list[ClosedLedger]) -> None:
         produce(make(), source_ledgers(chain))

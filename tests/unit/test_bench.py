@@ -6,11 +6,15 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from itertools import islice, pairwise
 from pathlib import Path
 
+import pytest
+
 from lumenstream.bench import cpu
 from lumenstream.bench.heavy import HeavyLedgers
+from lumenstream.bench.memory import Peak
 from lumenstream.bench.sustained import NETWORK, chained
 from lumenstream.xdr import decode_ledger, read_header
 from lumenstream.xdr.files import read_ledgers
@@ -31,6 +35,21 @@ def test_the_broker_is_who_listens_on_its_port() -> None:
         port = server.getsockname()[1]
         assert cpu.listeners(port) == {os.getpid()}
     assert cpu.listeners(port) == set()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells it, which only Linux has")
+def test_the_peak_of_a_program_is_not_that_of_who_started_it() -> None:
+    ballast = bytearray(300 << 20)
+    program = "import sys; held = bytearray(64 << 20); del held; print(flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdin is not None and child.stdout is not None
+        child.stdout.readline()
+        with Peak(child.pid) as peak:
+            deadline = time.monotonic() + 30
+            while peak.bytes is None and time.monotonic() < deadline:
+                time.sleep(0.01)
+        child.stdin.close()
+    assert peak.bytes is not None and 64 << 20 <= peak.bytes < len(ballast)
 
 
 def test_heavy_ledgers_chain_and_keep_their_transactions(shared_ledgers: Path) -> None:

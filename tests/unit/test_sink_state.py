@@ -38,3 +38,14 @@ def test_a_standby_reports_nothing_of_an_earlier_term() -> None:
     state.stands_by()
     assert state.health().ok and "waiting" not in state.health().details and not state.health().details["catching_up"]
     assert REGISTRY.get_sample_value("lumenstream_sink_waiting_seconds") == 0
+
+
+def test_a_term_tells_where_it_begins_before_the_first_commit() -> None:
+    """A restarted sink that waits would otherwise seem to be at ledger 0, and everything produced to be behind."""
+    state = SinkState(SinkSettings())
+    state.begins(63_000_000, 1_790_000_000)
+    assert state.health().details["cursor"] == 63_000_000
+    assert REGISTRY.get_sample_value("lumenstream_cursor_ledger") == 63_000_000
+    assert REGISTRY.get_sample_value("lumenstream_cursor_close_time_seconds") == 1_790_000_000
+    state.begins(0, None)
+    assert REGISTRY.get_sample_value("lumenstream_cursor_ledger") == 0
