@@ -45,6 +45,10 @@ class PipelineStuck(AssertionError):
     """The pipeline did not get where the test waits for it; the text holds the ends of the roles' logs."""
 
 
+# Ledgers are committed and published singly, however far behind a slow machine is.
+ONE_BY_ONE: Final = {"LUMENSTREAM_SINK__GROUP_LEDGERS": "1", "LUMENSTREAM_PUBLISHER__BATCH_LEDGERS": "1"}
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """What the producer reads: the network, the last ledger, the role's environment. `pace` changes nothing of the ledgers."""

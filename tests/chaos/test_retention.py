@@ -15,7 +15,7 @@ from processors.agents import IN_FLIGHT_LEDGERS
 from schemas.messages import LedgerHeaders, Topic
 from schemas.processors import PROCESSORS
 from tests.chaos.conftest import Baseline, Baselines, MakePipeline
-from tests.chaos.pipeline import Pipeline, Source, sandbox_source, wait_for_crash, wait_for_messages
+from tests.chaos.pipeline import ONE_BY_ONE, Pipeline, Source, sandbox_source, wait_for_crash, wait_for_messages
 from tests.chaos.snapshot import read_topic
 
 pytestmark = pytest.mark.needs("kafka")
@@ -50,7 +50,7 @@ def test_parts_the_sink_still_needed_are_gone(
     make_pipeline: MakePipeline, source: Source, baseline: Baseline, dice: random.Random
 ) -> None:
     """The sink ends, names the ledger and the command that makes its parts again, and goes on after it."""
-    pipeline = make_pipeline(environment={"LUMENSTREAM_SINK__GROUP_LEDGERS": "1"})
+    pipeline = make_pipeline(environment=ONE_BY_ONE)
     committed = dice.randint(1, MOST_DONE_LEDGERS)
     pipeline.start_all({"sink": f"sink.after_commit:{committed}"})
     wait_for_crash(pipeline, "sink")

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from tests.chaos.conftest import Baseline, MakePipeline
-from tests.chaos.pipeline import Pipeline, Role, Source
+from tests.chaos.pipeline import ONE_BY_ONE, Pipeline, Role, Source
 from tests.chaos.wire import Cut, StatementProxy, port_of, through
 from tests.plugins.chaos import seeds
 from tests.plugins.proxy import TcpProxy
@@ -164,7 +164,7 @@ def test_connection_cut(
     """The sink does not hear what became of its transaction, and must find out."""
     ledgers = source.last - source.first + 1
     with StatementProxy(port_of(database_url), cut, dice.randint(1, ledgers)) as proxy:
-        pipeline = make_pipeline()
+        pipeline = make_pipeline(environment=ONE_BY_ONE)  # so many commits as there are ledgers
         pipeline.start("publisher")
         pipeline.spawn("worker")
         pipeline.spawn("sink", environment={"LUMENSTREAM_DATABASE__URL": through(database_url, proxy.port)})
