@@ -6,6 +6,7 @@ and shown as INTERNAL_SERVER_ERROR (spec/api.md 2.3).
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Any, Final
 
@@ -36,6 +37,12 @@ class Code(StrEnum):
 
 INTERNAL_TEXT: Final = "internal server error"
 _KNOWN: Final = frozenset(code.value for code in Code)
+_HINT: Final = r"(?P<hint> Did you mean [^?]*\?)?"
+# What graphql-core says of a field that is selected, and of one of an input object, in the document or in a variable.
+_UNKNOWN_FIELD: Final = (
+    re.compile(rf"^Cannot query field '(?P<field>\w+)' on type '(?P<type>\w+)'\.{_HINT}"),
+    re.compile(rf"Expected value of type '(?P<type>\w+)!?' not to include unknown field '(?P<field>\w+)'[.,]{_HINT}"),
+)
 
 
 class ClientError(GraphQLError):
@@ -50,9 +57,16 @@ def bad_input(message: str) -> ClientError:
 
 
 def with_code(error: GraphQLError, code: Code) -> dict[str, Any]:
-    """The JSON form of a parse or validation error, under our code."""
+    """The JSON form of a parse or validation error, under our code; of an unknown field in the reference's words."""
     metrics.API_ERRORS.labels(code.value).inc()
-    return {**_place(error), "extensions": {"code": code.value}}
+    return {**_place(error), "message": _plainly(error.message), "extensions": {"code": code.value}}
+
+
+def _plainly(message: str) -> str:
+    for unknown in _UNKNOWN_FIELD:
+        if found := unknown.search(message):
+            return f"Unknown field '{found['field']}' on type '{found['type']}'.{found['hint'] or ''}"
+    return message
 
 
 def public(error: GraphQLError, request_id: str) -> dict[str, Any]:

@@ -87,6 +87,33 @@ def test_what_is_not_a_graphql_request(api: Api, status: int, request_: dict[str
     assert set(answer.json()) == {"error"}
 
 
+UNKNOWN_KIND = "Unknown field 'kind' on type 'AccountStateChangeFilterInput'."
+FILTER = 'query($f: AccountStateChangeFilterInput) { accountByAddress(address: "G") { stateChanges(filter: $f) { __typename } } }'
+
+
+@pytest.mark.parametrize(
+    ("query", "variables", "message"),
+    [
+        ("{ nonsense }", {}, "Unknown field 'nonsense' on type 'Query'."),
+        ("{ ledger(sequence: 1) { hsh } }", {}, "Unknown field 'hsh' on type 'Ledger'. Did you mean 'hash'?"),
+        (FILTER.replace("$f)", '{kind: "A"})').replace("($f: AccountStateChangeFilterInput)", ""), {}, UNKNOWN_KIND),
+        (FILTER, {"f": {"kind": "BALANCE"}}, UNKNOWN_KIND),
+        (
+            FILTER,
+            {"f": {"category": 5}},
+            "Variable '$f' has invalid value at .category: String cannot represent a non string value: 5",
+        ),
+    ],
+)
+def test_an_unknown_field_is_named_plainly(api: Api, query: str, variables: dict[str, Any], message: str) -> None:
+    for _ in range(2):  # the second time, a valid document goes to a plan
+        answer = api.http.post(PATH, json={"query": query, "variables": variables})
+        (error,) = answer.json()["errors"]
+        assert (answer.status_code, error["message"]) == (422, message)
+        assert error["extensions"] == {"code": "GRAPHQL_VALIDATION_FAILED"}
+        assert error["locations"]
+
+
 @pytest.mark.parametrize(
     ("status", "code", "body"),
     [
