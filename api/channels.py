@@ -113,7 +113,7 @@ class Channel:
         self._pgconn = connection.pgconn
         self._loop = asyncio.get_running_loop()
         self._prepared: OrderedDict[bytes, None] = OrderedDict()
-        self._waiting: deque[_Waiting] = deque()
+        self.waiting: deque[_Waiting] = deque()  # under way
         self._transformer = adapt.Transformer(connection)
         self._socket = self._pgconn.socket
         self._retires_at = self._loop.time() + POOL_MAX_LIFETIME_SECONDS
@@ -123,13 +123,9 @@ class Channel:
         self._loop.add_reader(self._socket, self._on_readable)
 
     @property
-    def under_way(self) -> int:
-        return len(self._waiting)
-
-    @property
-    def retired(self) -> bool:
-        """Whether it is old and at rest: a new connection has a backend with less behind it."""
-        return not self._waiting and self._loop.time() > self._retires_at
+    def old(self) -> bool:
+        """Then it ends when it is at rest: a new connection has a backend with less behind it."""
+        return self._loop.time() > self._retires_at
 
     async def run(self, statement: Statement, values: Mapping[str, Any]) -> list[TupleRow]:
         """All rows. A task that is cancelled while its statement runs takes the channel with it: nobody wants the answer."""
@@ -142,7 +138,7 @@ class Channel:
         try:
             result = await future
         except asyncio.CancelledError:
-            if self._waiting and self._waiting[0].future is future:
+            if self.waiting and self.waiting[0].future is future:
                 await self._abandon()
             raise
         self._transformer.set_pgresult(result)
@@ -156,10 +152,10 @@ class Channel:
         self._loop.remove_reader(self._socket)
         self._loop.remove_writer(self._socket)
         self._pgconn.finish()
-        for waiting in self._waiting:
+        for waiting in self.waiting:
             if not waiting.future.done():
                 waiting.future.set_exception(error or errors.AdminShutdown(_LOST))
-        self._waiting.clear()
+        self.waiting.clear()
 
     def _send(self, statement: Statement, values: Sequence[Any], future: asyncio.Future[pq.abc.PGresult]) -> None:
         pgconn = self._pgconn
@@ -174,7 +170,7 @@ class Channel:
                 self._prepared[statement.name] = None
             pgconn.send_query_prepared(statement.name, parameters, formats, pq.Format.BINARY)
         pgconn.pipeline_sync()
-        self._waiting.append(_Waiting(future, statement))
+        self.waiting.append(_Waiting(future, statement))
         self._flush()
 
     def _make_room(self) -> None:
@@ -196,9 +192,9 @@ class Channel:
     def _on_readable(self) -> None:
         try:
             self._pgconn.consume_input()
-            while self._waiting and not self._pgconn.is_busy():
+            while self.waiting and not self._pgconn.is_busy():
                 self._take(self._pgconn.get_result())
-            if not self._waiting:
+            if not self.waiting:
                 self._pgconn.is_busy()  # parses notices and the farewell of a server that shuts down
         except psycopg.Error as error:
             self._lose(error)
@@ -209,10 +205,10 @@ class Channel:
     def _take(self, result: pq.abc.PGresult | None) -> None:
         if result is None:
             return
-        waiting = self._waiting[0]
+        waiting = self.waiting[0]
         match result.status:
             case pq.ExecStatus.PIPELINE_SYNC:
-                self._waiting.popleft()
+                self.waiting.popleft()
                 self._finish(waiting)
             case pq.ExecStatus.TUPLES_OK:
                 waiting.result = result
@@ -279,16 +275,17 @@ class Channels:
 
     def _least_busy(self) -> Channel | None:
         best: Channel | None = None
+        least = 0
         for channel in self._open:
             if channel.broken:
                 continue
-            if channel.retired:
+            under_way = len(channel.waiting)
+            if not under_way:
+                if not channel.old:
+                    return channel
                 channel.close()
-                continue
-            if not channel.under_way:
-                return channel
-            if best is None or channel.under_way < best.under_way:
-                best = channel
+            elif best is None or under_way < least:
+                best, least = channel, under_way
         if best is not None and len(self._open) + len(self._opening) < self._maximum:
             task = asyncio.create_task(self._add())
             self._opening.add(task)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import strawberry
+from graphql import IntValueNode, StringValueNode, ValueNode, VariableNode
 
 from api.database import Allowance, Reader
+from api.errors import ClientError
 from api.live.feed import Feed
-from api.loaders import Loaders
+from api.loaders import ChildShape, Loaders
 from api.paging import KeyPage, Page, PageArguments, key_page_of, page_of
 from api.selection import NODE, Selections
 from lumenstream.settings import ApiSettings
@@ -54,6 +57,36 @@ class Context:
 
 
 Info = strawberry.Info[Context, None]
+
+
+def ahead(info: Info, name: str, width: int) -> ChildShape | None:
+    """What the field `name` below the one being resolved will ask of its loader, so that it can be read together with its parent.
+
+    None where that cannot be told: no such field, several of them, or arguments that its own resolver will refuse.
+    """
+    nodes = info.context.selections.only_child(info._raw_info, name)
+    if not nodes:
+        return None
+    coerced = info._raw_info.variable_values.coerced
+    given = {argument.name.value: _value(argument.value, coerced) for argument in nodes[0].arguments or ()}
+    try:
+        page = info.context.page(PageArguments(**given), width)
+    except ClientError:
+        return None
+    return ChildShape(page, info.context.selections.below_nodes(nodes, info._raw_info.fragments, NODE))
+
+
+def _value(node: ValueNode, coerced: Mapping[str, Any]) -> Any:
+    """Of an argument of a page, which is a valid number or text."""
+    match node:
+        case VariableNode():
+            return coerced.get(node.name.value)
+        case IntValueNode():
+            return int(node.value)
+        case StringValueNode():
+            return node.value
+        case _:
+            return None
 
 
 def selected(info: Info, path: tuple[str, ...] = NODE) -> frozenset[str]:

@@ -145,8 +145,8 @@ class _Weigher:
             value = self._variable(node) if isinstance(node, VariableNode) else getattr(node, "value", None)
             if isinstance(value, str) and isinstance(node, IntValueNode | VariableNode):
                 value = int(value) if len(value) <= 10 and value.isdigit() else None
-            if isinstance(value, int) and value > 0:
-                return min(value, self._settings.page_max)  # a larger page is refused by the resolver
+            if isinstance(value, int | float) and value > 0:  # 5.0 in a variable is an Int, too
+                return int(min(value, self._settings.page_max))  # a larger page is refused by the resolver
         return self._settings.page_default
 
     def _variable(self, node: VariableNode) -> Any:

@@ -8,10 +8,12 @@ from functools import partial
 import strawberry
 
 from api import balances
-from api.context import Info, selected
+from api.context import Info, ahead, selected
 from api.errors import ClientError, Code, bad_input
+from api.loaders import Key
 from api.paging import ID, NAME, TIMED_CHANGE, TIMED_ID, PageArguments
 from api.queries import ledgers, market, operations, state_changes, transactions
+from api.queries.parts import Parent
 from api.scalars import Int64, Time, UInt32
 from api.types import (
     account_type,
@@ -38,7 +40,15 @@ class Query:
     @described("By the hash of the transaction or, for a fee bump, of its inner one.")
     async def transaction_by_hash(self, info: Info, hash: str) -> transaction_type.Transaction | None:
         digest = account_type.transaction_hash(hash)
-        row = await transactions.by_hash(info.context.database, digest, selected(info, ()))
+        context, fields = info.context, selected(info, ())
+        shape = ahead(info, "operations", ID)
+        if shape is None:
+            row = await transactions.by_hash(context.database, digest, fields)
+        else:
+            row, children = await transactions.by_hash_with_operations(context.database, digest, fields, *shape)
+            if row is not None:
+                key = Key(Parent(row.to_id, row.ledger_created_at), shape)
+                context.loaders.operations_of_transaction.prime(key, children)
         if row is None:
             raise ClientError(Code.NOT_FOUND, "transaction not found", hash=hash)
         return transaction_type.transaction(row)

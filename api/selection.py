@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from graphql import FieldNode, FragmentDefinitionNode, FragmentSpreadNode, GraphQLResolveInfo, InlineFragmentNode, SelectionNode
@@ -15,17 +15,36 @@ class Selections:
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, ...], frozenset[str]] = {}
+        self._children: dict[tuple[str | int, ...], list[FieldNode]] = {}
 
     def below(self, info: GraphQLResolveInfo[Any], path: tuple[str, ...] = NODE) -> frozenset[str]:
         """Names selected at `path` below the field, through fragments. A superset: @skip, @include and types are not weighed."""
-        key = tuple(map(id, info.field_nodes))
+        return self.below_nodes(info.field_nodes, info.fragments, path)
+
+    def below_nodes(
+        self, field_nodes: Sequence[FieldNode], fragments: dict[str, FragmentDefinitionNode], path: tuple[str, ...]
+    ) -> frozenset[str]:
+        key = tuple(map(id, field_nodes))
         found = self._known.get(key)
         if found is None:
-            nodes: list[FieldNode] = list(info.field_nodes)
+            nodes = list(field_nodes)
             for step in path:
-                nodes = [child for node in nodes for child in _children(node, info.fragments) if child.name.value == step]
-            found = frozenset(child.name.value for node in nodes for child in _children(node, info.fragments))
+                nodes = [child for node in nodes for child in _children(node, fragments) if child.name.value == step]
+            found = frozenset(child.name.value for node in nodes for child in _children(node, fragments))
             self._known[key] = found
+        return found
+
+    def only_child(self, info: GraphQLResolveInfo[Any], name: str) -> list[FieldNode]:
+        """The nodes of a field below the one being resolved; none unless it is asked for under one key, without @skip and
+        @include of its own."""
+        key: tuple[str | int, ...] = (name, *(id(node) for node in info.field_nodes))
+        found = self._children.get(key)
+        if found is None:
+            found = [child for node in info.field_nodes for child in _children(node, info.fragments) if child.name.value == name]
+            keys = {child.alias.value if child.alias else name for child in found}
+            if len(keys) != 1 or any(child.directives for child in found):
+                found = []
+            self._children[key] = found
         return found
 
 

@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import Final
 
 import uvicorn
@@ -68,6 +69,7 @@ METHOD_TEXT: Final = "The method is not allowed for resource at the url requeste
 SERVER_TEXT: Final = "An error occurred while processing this request."
 
 _log = logs.get_logger("api")
+_seconds = lru_cache(maxsize=512)(metrics.API_REQUEST_SECONDS.labels)  # finding the labels costs more than counting
 
 
 def run(settings: Settings) -> None:
@@ -284,7 +286,7 @@ class Envelope:
                 raise
             await error_response(500, SERVER_TEXT)(scope, receive, send_on)
         finally:
-            metrics.API_REQUEST_SECONDS.labels(path, str(status)).observe(time.perf_counter() - started)
+            _seconds(path, str(status)).observe(time.perf_counter() - started)
         return status
 
 

@@ -10,6 +10,7 @@ import asyncio
 from typing import Any, Final
 
 import orjson
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.websockets import WebSocket
@@ -30,6 +31,7 @@ from lumenstream import logs, metrics
 from lumenstream.settings import ApiSettings
 
 JSON: Final = "application/json"
+_JSON_HEADER: Final = (b"content-type", JSON.encode())
 TOO_LARGE: Final = 413
 WRONG_TYPE: Final = 415
 TIMED_OUT: Final = 504
@@ -43,6 +45,16 @@ def json_response(status: int, body: Any, headers: dict[str, str] | None = None)
 
 def error_response(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
     return json_response(status, {"error": message}, headers)
+
+
+class _Answered(Response):
+    """An answer in JSON, whose headers need no looking at."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        self.status_code = status
+        self.body = body
+        self.background = None
+        self.raw_headers = [(b"content-length", b"%d" % len(body)), _JSON_HEADER]
 
 
 class Endpoint:
@@ -105,7 +117,7 @@ class Endpoint:
             metrics.API_ERRORS.labels(code).inc()
             failure = {"message": INTERNAL_TEXT, "extensions": {"code": code, "requestId": request_id}}
             return json_response(TIMED_OUT, {"errors": [failure], "data": None})
-        return Response(answer.body, answer.status, media_type=JSON)
+        return _Answered(answer.status, answer.body)
 
 
 def _from_url(http: HttpRequest) -> dict[str, Any]:
@@ -127,12 +139,16 @@ async def _body(http: HttpRequest, limit: int) -> bytes:
     announced = http.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > limit:
         raise HttpError(TOO_LARGE, f"the body is larger than {limit} bytes")
-    body = bytearray()
-    async for piece in http.stream():
-        body += piece
+    body, more = b"", True
+    while more:
+        message = await http.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
         if len(body) > limit:
             raise HttpError(TOO_LARGE, f"the body is larger than {limit} bytes")
-    return bytes(body)
+    return body
 
 
 def _json(text: bytes, what: str) -> Any:

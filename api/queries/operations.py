@@ -110,18 +110,28 @@ async def of_account_in_transactions(
     return _by_transaction(rows, forward=True)
 
 
+def of_parent(page: Page, selected: frozenset[str], values: dict[str, Any]) -> str:
+    """SQL of a page of the operations of the transaction p(id, closed_at). Fills `values`."""
+    values["fetch"] = page.fetch
+    conditions = [*OF_TRANSACTION, *beyond(page, ("x.id",), values)]
+    # Without the fence the planner merges all chunks in key order, and looks into each for every parent.
+    return (
+        f"SELECT * FROM (SELECT {projection(COLUMNS, selected, 'x')} FROM operations x {where(conditions)} OFFSET 0) x "
+        f"{order(('x.id',), page)} LIMIT %(fetch)s"
+    )
+
+
+def in_order(found: Sequence[Sequence[Any]], page: Page) -> list[OperationRow]:
+    """The rows of a left join with `of_parent`: none where the transaction has no operations on this page."""
+    return sorted((OperationRow._make(row) for row in found if row[0] is not None), reverse=not page.forward)
+
+
 async def of_transactions(
     database: Reader, parents: Sequence[Parent], page: Page, selected: frozenset[str]
 ) -> dict[int, list[OperationRow]]:
     """A page of the operations of each transaction, by to_id; they are the ids behind the transaction's."""
-    values: dict[str, Any] = {**parallel(parents), "fetch": page.fetch}
-    conditions = [*OF_TRANSACTION, *beyond(page, ("x.id",), values)]
-    # Without the fence the planner merges all chunks in key order, and looks into each for every parent.
-    statement = (
-        f"SELECT o.* FROM {among(parents)} CROSS JOIN LATERAL (SELECT * FROM ("
-        f"SELECT {projection(COLUMNS, selected, 'x')} FROM operations x {where(conditions)} OFFSET 0) x "
-        f"{order(('x.id',), page)} LIMIT %(fetch)s) o"
-    )
+    values: dict[str, Any] = parallel(parents)
+    statement = f"SELECT o.* FROM {among(parents)} CROSS JOIN LATERAL ({of_parent(page, selected, values)}) o"
     return _by_transaction(
         await database.fetch("operations_of_transactions", statement, values, OperationRow._make), page.forward
     )

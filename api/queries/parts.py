@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
@@ -19,7 +20,8 @@ class Parent(NamedTuple):
     closed_at: datetime
 
 
-class Columns(NamedTuple):
+@dataclass(frozen=True, eq=False, slots=True)
+class Columns:
     """The columns of a row type in order; `optional` ones are read only when a field that shows them is selected."""
 
     names: tuple[str, ...]
@@ -46,15 +48,11 @@ class Listing(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
-def _projection(names: tuple[str, ...], unread: frozenset[str], alias: str) -> str:
-    return ", ".join("NULL" if name in unread else f"{alias}.{name}" for name in names)
-
-
 def projection(columns: Columns, selected: frozenset[str], alias: str) -> str:
     """A select list of all columns in order, NULL in place of those that no selected field shows."""
     wanted = {name for field in selected for name in columns.optional.get(field, ())}
     unread = frozenset(name for names in columns.optional.values() for name in names if name not in wanted)
-    return _projection(columns.names, unread, alias)
+    return ", ".join("NULL" if name in unread else f"{alias}.{name}" for name in columns.names)
 
 
 def direction(page: Page | KeyPage) -> str:

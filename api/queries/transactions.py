@@ -9,7 +9,9 @@ from typing import Any, Final, NamedTuple
 
 from api.database import Reader
 from api.paging import Page
+from api.queries import operations
 from api.queries.accounts import AccountKey, account_conditions, together
+from api.queries.operations import OperationRow
 from api.queries.parts import (
     Columns,
     Listing,
@@ -58,6 +60,28 @@ async def by_hash(database: Reader, digest: bytes, selected: frozenset[str]) -> 
         if rows:
             return rows[0]
     return None
+
+
+async def by_hash_with_operations(
+    database: Reader, digest: bytes, selected: frozenset[str], page: Page, of_operations: frozenset[str]
+) -> tuple[TransactionRow | None, list[OperationRow]]:
+    """As `by_hash`, with a page of the transaction's operations as `operations.of_transactions` gives it: one way to the
+    database instead of two."""
+    values: dict[str, Any] = {"hash": digest}
+    children = operations.of_parent(page, of_operations, values)
+    fields = projection(COLUMNS, selected, "t")
+    for column in ("hash", "inner_hash"):
+        found = f"SELECT t.* FROM transactions t WHERE t.{column} = %(hash)s LIMIT 1"
+        statement = (
+            f"SELECT {fields}, o.* FROM ({found}) t "
+            "CROSS JOIN LATERAL (SELECT t.to_id, t.ledger_created_at) AS p(id, closed_at) "
+            f"LEFT JOIN LATERAL ({children}) o ON true"
+        )
+        rows = await database.fetch(f"transaction_by_{column}_with_operations", statement, values, tuple)
+        if rows:
+            width = len(TransactionRow._fields)
+            return TransactionRow._make(rows[0][:width]), operations.in_order([row[width:] for row in rows], page)
+    return None, []
 
 
 def whole(window: Window) -> Listing:

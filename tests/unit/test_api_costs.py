@@ -114,3 +114,9 @@ def test_a_query_at_the_limit_runs_and_one_beyond_does_not() -> None:
     with pytest.raises(ClientError) as refused:
         limits.check(graphql_schema(), operation, {}, {}, settings(max_depth=3))
     assert refused.value.extensions == {"code": Code.QUERY_TOO_DEEP}
+
+
+@pytest.mark.parametrize(("rows", "times"), [(7, 7), (7.0, 7), (100.0, 100), (1e9, 100), (None, 50)])
+def test_rows_asked_for_by_a_variable_weigh_the_same_in_every_form_of_a_number(rows: float | None, times: int) -> None:
+    query = "query($n: Int) { ledgers(first: $n) { edges { cursor } } }"
+    assert cost(query, {"n": rows}).complexity == times * 2
