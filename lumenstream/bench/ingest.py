@@ -6,16 +6,18 @@ the same stretch, by process. With a depth the history tables hold so many rows 
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from lumenstream.bench.depth import fill
+from lumenstream.bench import history
+from lumenstream.bench.history import Scale
 from lumenstream.bench.pipeline import BenchPipeline, made_ledgers, write_files
 from lumenstream.settings import Settings
 
 DEFAULT_LEDGERS: Final = 600
 TIMEOUT_SECONDS: Final = 900.0
-DAY: Final = 1_795_219_200  # 2026-11-21, Unix seconds
-EVENING: Final = DAY + 20 * 3600  # the ledgers close in the evening of the day that `fill` fills
+DAY: Final = datetime(2026, 11, 21, tzinfo=UTC)
+EVENING: Final = DAY + timedelta(hours=20)  # the ledgers close in the evening of the day whose rest is filled
 
 
 def run(settings: Settings) -> dict[str, Any]:
@@ -24,8 +26,9 @@ def run(settings: Settings) -> dict[str, Any]:
     count, workers, depth = settings.bench.ledgers or DEFAULT_LEDGERS, settings.bench.workers, settings.bench.depth
     with BenchPipeline(settings, "ingest") as pipeline:
         folder = pipeline.folder / "lake"
-        last = write_files(folder, made_ledgers(settings, count, close_time=EVENING))[-1].sequence
-        fill(pipeline.url, DAY, EVENING, depth)
+        last = write_files(folder, made_ledgers(settings, count, close_time=int(EVENING.timestamp())))[-1].sequence
+        if depth:
+            history.fill(pipeline.url, Scale(depth, DAY, EVENING - DAY, first_ledger=1_000_000))
         before = pipeline.rows()
         pipeline.start("sink")
         pipeline.start("process", "--workers", str(workers))

@@ -26,7 +26,7 @@ from api.queries import (
 from api.queries.accounts import AccountKey
 from api.queries.parts import Listing, Parent, Window
 from api.queries.state_changes import Filter
-from lumenstream.bench.plan_seed import ASSET, BUSY, PARTNER, TOKEN, TRANSACTIONS, Scale
+from lumenstream.bench.history import ASSET, BUSY, PARTNER, TOKEN, TRANSACTIONS, Scale, made_hash
 from schemas import toid
 
 Read = Callable[[Reader], Awaitable[object]]
@@ -64,6 +64,9 @@ def _single(scale: Scale, middle: int) -> dict[str, Read]:
     to_id = toid.transaction_id(middle, 17)
     return {
         "transaction by hash": lambda db: transactions.by_hash(db, bytes(32), _ALL),
+        "transaction by hash with its operations": lambda db: transactions.by_hash_with_operations(
+            db, made_hash(to_id), _ALL, page, _ALL
+        ),
         "operation by id": lambda db: operations.by_id(db, to_id + 1, _ALL),
         "transactions by id": lambda db: transactions.by_ids(db, parents, _ALL),
         "operations by id": lambda db: operations.by_ids(db, of_operations, _ALL),

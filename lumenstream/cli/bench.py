@@ -18,8 +18,9 @@ def bench(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(help=f"all, {', '.join(BENCHMARKS)}")] = "all",
     rows: Annotated[
-        int | None, typer.Option(min=1000, max=100_000_000, help="plans: rows of each table of history (200000)")
+        int | None, typer.Option(min=1000, max=100_000_000, help="plans: rows of each table of history (10000000)")
     ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="plans: leave the seeded database for the next run with --keep")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object a benchmark on stdout")] = False,
     ledgers: Annotated[int | None, typer.Option("--ledgers", min=1, help="how many; ingest, backfill, live, sustained")] = None,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="processes; ingest, backfill, live, sustained")] = None,
@@ -32,7 +33,7 @@ def bench(
 
     Example: lumenstream bench decode --json
 
-    Example: lumenstream bench plans --rows 10000000
+    Example: lumenstream bench plans --rows 200000
 
     Example: lumenstream bench ingest --json --workers 2 --depth 10000000
     """
@@ -41,7 +42,7 @@ def bench(
     settings = settings_of(ctx, bench__ledgers=ledgers, bench__workers=workers, bench__depth=depth)
     start_logging(settings, "bench")
     for chosen in BENCHMARKS if name == "all" else (name,):
-        options = {"rows": rows} if chosen == "plans" and rows is not None else {}
+        options = {"keep": keep, **({} if rows is None else {"rows": rows})} if chosen == "plans" else {}
         result = importlib.import_module(BENCHMARKS[chosen]).run(settings, **options)
         if as_json:
             sys.stdout.buffer.write(orjson.dumps({"benchmark": chosen, **result}, option=orjson.OPT_APPEND_NEWLINE))

@@ -11,9 +11,11 @@ import pytest
 
 from api.paging import encode_cursor
 from tests.integration.test_api_http import statements
-from tests.integration.test_api_world import TO_ID, Api, BothWays, fill, serving, transaction_hash
+from tests.integration.test_api_world import TO_ID, Api, BothWays, fill, once, serving, transaction_hash
 from tests.plugins.servers import create_database, drop_database
 from tests.servers.choose import with_database
+
+__all__ = ["once"]  # the fixture
 
 OPERATIONS = 5
 LIST = """edges { node { id idString operationType operationXdr successful accounts { address } } cursor }
