@@ -60,7 +60,7 @@ class Leadership:
             if row is not None and row[0]:
                 self._former_pid = connection.info.backend_pid
                 SINK_IS_LEADER.set(1)
-                _log.info("this sink is the writer", network=self._settings.network.name)
+                _log.info("the writer's lock is ours", network=self._settings.network.name)
                 return True
             self._check_holder(connection)
             if not said:
