@@ -7,7 +7,7 @@ which are kept in trustlines: their balance is the number of shares. Spec/proces
 
 from __future__ import annotations
 
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from lumenstream.xdr.rows import Change, Entry, Ledger, LiquidityPoolEntry, TrustLineEntry
 from processors import merge, view
@@ -36,15 +36,11 @@ class LiquidityPools:
 
 
 def _of_shares(ledger: Ledger) -> list[tuple[tuple[bytes, str], int, Change]]:
-    """Every change of a pool-share trustline as (account and pool, operation id, change). Trustlines are the most frequent
-    changes, shares rare among them: hence a comprehension of its own."""
-    numbered: Any = view.with_to_ids(ledger)
+    """Every change of a pool-share trustline as (account and pool, operation id, change)."""
     return [
         ((line.account_id, line.asset.code), operation_id, change)
-        for to_id, tx in numbered
-        for operation_id, op in enumerate(tx.operations, to_id + 1)
-        for change in op.changes
-        if change[1] == view.TRUSTLINE and (line := (change.post or change.pre).data).asset.type == assets.POOL_SHARE
+        for operation_id, _, _, change, line in view.changes_of(ledger, view.TRUSTLINE)
+        if line.asset.type == assets.POOL_SHARE
     ]
 
 

@@ -11,8 +11,8 @@ from collections.abc import Hashable, Iterator
 from typing import Final, NamedTuple, cast
 
 from lumenstream.xdr.rows import Address, Change, ContractDataEntry, Entry, Ledger, ScVal
-from processors import merge
-from schemas import assets, strkey, toid
+from processors import merge, view
+from schemas import assets, strkey
 from schemas.families import SAC_BALANCE_CHANGES, SacBalanceChange
 from schemas.parts import Part
 
@@ -58,8 +58,8 @@ class SacBalances:
 
     def _holdings(self, ledger: Ledger) -> Iterator[tuple[Hashable, int, Change]]:
         """Every change of a contract's holding as (contract of the asset and holder, operation id, change)."""
-        for operation_id, change in contract_data_changes(ledger):
-            entry = _entry(change)
+        entry: ContractDataEntry
+        for operation_id, _, _, change, entry in view.changes_of(ledger, CONTRACT_DATA):
             holder = holder_of(entry.key)
             if (
                 holder is not None
@@ -69,19 +69,6 @@ class SacBalances:
                 and balance_of(entry.value) is not None
             ):
                 yield (entry.contract, holder), operation_id, change
-
-
-def contract_data_changes(ledger: Ledger) -> Iterator[tuple[int, Change]]:
-    """Every (operation id, change) of contract data. Changes are sorted by the type of their entry, with contract data, code and
-    time to live at the end, so the last one tells whether an operation has any."""
-    for tx in ledger.transactions:
-        for index, op in enumerate(tx.operations):
-            changes = op.changes
-            if changes and changes[-1].type >= CONTRACT_DATA:
-                operation_id = toid.operation_id(toid.transaction_id(ledger.header.sequence, tx.order), index)
-                for change in changes:
-                    if change.type == CONTRACT_DATA:
-                        yield operation_id, change
 
 
 def holder_of(key: ScVal) -> Address | None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Final, cast
 
 from lumenstream.xdr.rows import Address, Asset, ContractDataEntry, ContractInstance, Ledger, ScVal
-from processors.sac_balances import PERSISTENT, contract_data_changes
+from processors import view
+from processors.sac_balances import CONTRACT_DATA, PERSISTENT
 from schemas import assets, strkey
 from schemas.families import SAC_CONTRACTS, SacContractRow
 from schemas.parts import Part
@@ -42,11 +43,9 @@ class SacInstances:
 
     def process(self, ledger: Ledger) -> Part:
         seen: dict[Address, SacContractRow] = {}
-        for _, change in contract_data_changes(ledger):
-            if change.post is None:
-                continue
-            entry = cast(ContractDataEntry, change.post.data)
-            if entry.key.type != _KEY_CONTRACT_INSTANCE or entry.contract in seen:
+        entry: ContractDataEntry
+        for _, _, _, change, entry in view.changes_of(ledger, CONTRACT_DATA):
+            if change.post is None or entry.key.type != _KEY_CONTRACT_INSTANCE or entry.contract in seen:
                 continue
             asset = _asset_claimed(entry)
             if asset is not None and entry.contract == assets.contract_address(self._network_id, *asset):
