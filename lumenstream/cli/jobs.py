@@ -125,8 +125,11 @@ def run_job(settings: Settings, request: Request, workers: int, sinks: int, log_
     from lumenstream.cli.jobdisplay import Display
     from lumenstream.cli.jobhelpers import Helpers
     from lumenstream.demo.interrupts import stop_on_signals
+    from producers import sources
     from producers.backfill import Job
 
+    if not request.rewrite:  # a replay may find all it needs on the topics
+        sources.check(settings)
     with stop_on_signals() as stop, Job(settings, request, stop) as job:
         ledgers = job.plan()
         if not job.ranges:

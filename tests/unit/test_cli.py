@@ -77,6 +77,12 @@ def test_help_teaches_with_an_example(elsewhere: Path, command: str) -> None:
     assert all(option.flag in out for option in GLOBAL_OPTIONS)
 
 
+def test_a_backfill_without_its_source_ends_before_any_server_is_asked(elsewhere: Path) -> None:
+    arguments = ("backfill", "--start", "2", "--end", "3", "--database-url", f"postgresql://{NOWHERE}/x", "--source", "files")
+    code, _, error = run(*arguments, "--path", "missing")
+    assert code == ExitCode.CONFIGURATION and "ledger path missing does not exist" in error
+
+
 def test_help_wraps_where_the_terminal_ends(elsewhere: Path) -> None:
     """Not where the lines of the source do; examples stay apart."""
     _, out, _ = run("produce", "--help")
