@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from schemas.families import OPERATIONS_ACCOUNTS, STATE_CHANGES_PREFIX, TRANSACTIONS_ACCOUNTS
-from schemas.parts import Part
+from schemas.parts import Part, PartError
 from schemas.state_changes import StateChange
 
 Address = bytes
@@ -33,7 +33,8 @@ def accounts_beyond(
 def union_accounts(parts: Iterable[Part]) -> tuple[list[Participant], list[Participant]]:
     """Rows of `transactions_accounts` and `operations_accounts` of one ledger, each once, sorted.
 
-    A state change outside every operation (operation_id 0: the fee) adds its account to the transaction only.
+    A state change outside every operation (operation_id 0: the fee) adds its account to the transaction only. PartError for a row
+    without its account.
     """
     of_transactions: set[tuple[int, Address]] = set()
     of_operations: set[tuple[int, Address]] = set()
@@ -46,5 +47,7 @@ def union_accounts(parts: Iterable[Part]) -> tuple[list[Participant], list[Parti
             elif family.startswith(STATE_CHANGES_PREFIX):
                 of_transactions.update([(row[_TO_ID], row[_ACCOUNT_ID]) for row in rows])
                 of_operations.update([(row[_OPERATION_ID], row[_ACCOUNT_ID]) for row in rows])
+    if any(account is None for _, account in of_transactions | of_operations):
+        raise PartError("a row without its account")
     of_operations = {row for row in of_operations if row[0]}
     return sorted(of_transactions), sorted(of_operations)

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Container, Iterable, Sequence
+from typing import Any, Final, NamedTuple, cast
 
 import ormsgpack
 
@@ -28,6 +28,11 @@ _I64_MIN: Final = -(1 << 63)
 _U64_MAX: Final = (1 << 64) - 1
 _HASH_BYTES: Final = 32
 _DICTIONARIES: Final = {Kind.ADDRESS: "a", Kind.WORD: "w", Kind.KEY: "k"}
+_ENTRIES: Final = {Kind.ADDRESS: "addresses", Kind.WORD: "words", Kind.KEY: "keys"}
+# Bytes a value, of columns that come as bytes; kinds that come as lists, and the types of values of Kind.BIG.
+_WIDTHS: Final = {Kind.I64: (8,), Kind.BOOL: (1,), Kind.HASH: (_HASH_BYTES,), **dict.fromkeys(_DICTIONARIES, (2, 4))}
+_LISTS: Final = frozenset({Kind.BIG, Kind.ANY})
+_BIG: Final = frozenset({int, str, type(None)})
 
 # One letter for each kind of column, and each family's columns in these letters: what `pack_rows` is told of a family.
 _LETTERS: Final = {
@@ -104,24 +109,78 @@ def encode(part: Part, pack: Pack = pack_rows) -> bytes:
     return ormsgpack.packb({"a": addresses, "w": words, "k": keys, "f": families})
 
 
-def decode(data: bytes) -> Part:
-    """The part behind the bytes; rows come as plain tuples. PartError when they are not a part."""
+class OpenPart(NamedTuple):
+    """A part as it came: its dictionaries, and by family the row count and the packed columns. Rows are made when asked for.
+
+    `open_part` has checked the types and lengths of all; whether indexes lie in their dictionary shows when they are read.
+    """
+
+    addresses: list[bytes]
+    words: list[str]
+    keys: list[bytes]
+    families: dict[str, list[Any]]
+
+    def rows(self, family: Family) -> list[Row]:
+        """The rows of a family, as plain tuples; none when it is absent. PartError when they cannot be read."""
+        if family.name not in self.families:
+            return []
+        count, *packed = self.families[family.name]
+        columns = [_unpack(kind, column, count, self) for (_, kind), column in zip(family.columns, packed, strict=True)]
+        return list(zip(*columns, strict=True))
+
+    def decode(self, names: Container[str] = FAMILIES) -> Part:
+        """The part, or of its families those named."""
+        part = Part()
+        part.rows = {name: self.rows(FAMILIES[name]) for name in self.families if name in names}
+        return part
+
+
+def open_part(data: bytes) -> OpenPart:
+    """The part behind the bytes, its columns still packed. PartError when they are not a part."""
     if len(data) > MAX_PART_BYTES:
         raise PartError(f"a part of {len(data)} bytes is over the limit of {MAX_PART_BYTES}")
     try:
         raw = ormsgpack.unpackb(data)
-        part = Part()
-        for name, (count, *packed) in raw["f"].items():
-            columns = FAMILIES[name].columns
-            if len(packed) != len(columns):
-                raise PartError(f"family {name} has {len(packed)} columns, expected {len(columns)}")
-            unpacked = [_unpack(kind, column, count, raw) for (_, kind), column in zip(columns, packed, strict=True)]
-            part.rows[name] = list(zip(*unpacked, strict=True))
-        return part
-    except PartError:
-        raise
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+    except ValueError as error:
         raise PartError(f"not a part: {error!r}") from error
+    if not isinstance(raw, dict) or not isinstance(raw.get("f"), dict):
+        raise PartError("not a part: no families")
+    for name, packed in raw["f"].items():
+        _check_family(name, packed)
+    return OpenPart(_entries(raw, "a", bytes), _entries(raw, "w", str), _entries(raw, "k", bytes), raw["f"])
+
+
+def decode(data: bytes) -> Part:
+    """The part behind the bytes; rows come as plain tuples. PartError when they are not a part."""
+    return open_part(data).decode()
+
+
+def _entries(raw: dict[str, Any], name: str, kind: type) -> list[Any]:
+    """A dictionary."""
+    entries = raw.get(name)
+    if not isinstance(entries, list) or set(map(type, entries)) - {kind}:
+        raise PartError(f"not a part: dictionary {name} is not a list of {kind.__name__}")
+    return entries
+
+
+def _check_family(name: str, packed: Any) -> None:
+    family = FAMILIES.get(name)
+    if family is None:
+        raise PartError(f"unknown family {name}")
+    if not isinstance(packed, list) or len(packed) != 1 + len(family.columns):
+        raise PartError(f"family {name} is not a list of a count and {len(family.columns)} columns")
+    count = packed[0]
+    if type(count) is not int or count < 0:
+        raise PartError(f"family {name} has a count of {count!r}")
+    for (column, kind), values in zip(family.columns, packed[1:], strict=True):
+        if not _fits(kind, values, count):
+            raise PartError(f"column {column} of family {name} is not of {count} values of kind {kind.value}")
+
+
+def _fits(kind: Kind, packed: Any, count: int) -> bool:
+    if kind in _LISTS:
+        return isinstance(packed, list) and len(packed) == count and (kind is Kind.ANY or set(map(type, packed)) <= _BIG)
+    return isinstance(packed, bytes) and len(packed) in [width * count for width in _WIDTHS[kind]]
 
 
 def _pack(kind: Kind, column: Sequence[Any], dictionaries: dict[str, dict[Any, int]]) -> Any:
@@ -152,26 +211,40 @@ def _pack_indexes(column: Sequence[Any], entries: dict[Any, int]) -> bytes:
     return _bytes_of(packed)
 
 
-def _unpack(kind: Kind, packed: Any, count: int, raw: dict[str, Any]) -> Sequence[Any]:
+def _unpack(kind: Kind, packed: Any, count: int, part: OpenPart) -> Sequence[Any]:
     match kind:
         case Kind.I64:
-            column: Sequence[Any] = _array_of("q", packed)
+            return _array_of("q", packed)
         case Kind.BOOL:
-            column = [byte != 0 for byte in packed]
+            return [byte != 0 for byte in packed]
         case Kind.HASH:
-            column = [packed[at : at + _HASH_BYTES] for at in range(0, len(packed), _HASH_BYTES)]
+            return [packed[at : at + _HASH_BYTES] for at in range(0, len(packed), _HASH_BYTES)]
         case Kind.BIG:
-            column = [int(v) if isinstance(v, str) else v for v in packed]
+            return [_integer(v) if isinstance(v, str) else v for v in packed]
         case Kind.ANY:
-            column = packed
+            return cast(list[Any], packed)
         case _:
-            wide = len(packed) == 4 * count
-            missing = 0xFFFFFFFF if wide else 0xFFFF
-            entries = raw[_DICTIONARIES[kind]]
-            column = [None if i == missing else entries[i] for i in _array_of("I" if wide else "H", packed)]
-    if len(column) != count:
-        raise PartError(f"a column of {len(column)} values, expected {count}")
-    return column
+            return _entries_at(packed, count, getattr(part, _ENTRIES[kind]))
+
+
+def _entries_at(packed: bytes, count: int, entries: list[Any]) -> list[Any]:
+    wide = len(packed) == 4 * count
+    missing = 0xFFFFFFFF if wide else 0xFFFF
+    try:
+        return [None if i == missing else entries[i] for i in _array_of("I" if wide else "H", packed)]
+    except IndexError:
+        raise PartError(f"an index beyond a dictionary of {len(entries)}") from None
+
+
+def _integer(text: str) -> int:
+    """A number that MessagePack has no integer for, as Python writes it."""
+    try:
+        number = int(text)
+    except ValueError as error:
+        raise PartError(f"no integer: {error}") from error
+    if str(number) != text:
+        raise PartError(f"{text[:80]!r} is not how an integer is written")
+    return number
 
 
 def _bytes_of(values: array[int]) -> bytes:

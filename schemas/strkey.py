@@ -84,14 +84,15 @@ class StorageForm(NamedTuple):
 
 def storage_form(address: bytes) -> StorageForm:
     """Split an address for storage. A B address loses its type byte (always V0), so that every byte of its hash stays."""
-    version = address[0]
-    if len(address) == 33:
+    length = len(address)
+    if length == 33:
         return StorageForm(address, None, None)
-    if version in WITH_ID:
+    version = address[0] if address else None
+    if version in WITH_ID and length == 41:
         return StorageForm(address[:33], int.from_bytes(address[33:], "big"), None)
-    if version == CLAIMABLE_BALANCE:
+    if version == CLAIMABLE_BALANCE and length == 34:
         return StorageForm(address[:1] + address[2:], None, None)
-    if version == SIGNED_PAYLOAD:
+    if version == SIGNED_PAYLOAD and length > 33:
         return StorageForm(address[:33], None, address[33:])
     raise StrKeyError(f"no storage form for {address.hex()}")
 

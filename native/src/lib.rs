@@ -3,7 +3,8 @@
 //! The whole message is decoded into borrowed structs before the first Python object exists. `lumenstream/xdr/_python.py`
 //! is the same thing without a compiler.
 //!
-//! And the inner loops of the processors over those rows, each the twin of one in Python (`lumenstream.xdr.fastest`).
+//! And the inner loops of the processors over those rows, and of the sink over parts, each the twin of one in Python
+//! (`lumenstream.xdr.fastest`).
 
 mod addresses;
 mod buckets;
@@ -12,10 +13,14 @@ mod columns;
 mod contracts;
 mod cursor;
 mod entries;
+mod fields;
+mod history;
 mod ledger;
+mod links;
 mod merging;
 mod operations;
 mod participants;
+mod parts;
 mod python;
 mod reading;
 mod results;
@@ -24,6 +29,7 @@ mod scval;
 mod toids;
 mod token_transfers;
 mod transactions;
+mod values;
 #[rustfmt::skip] // generated
 mod xdr;
 
@@ -159,6 +165,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(transaction_count, module)?)?;
     module.add_function(wrap_pyfunction!(split_batch, module)?)?;
     module.add_class::<buckets::BucketScanner>()?;
+    module.add_class::<history::HistoryStreams>()?;
     module.add_function(wrap_pyfunction!(pack_rows, module)?)?;
     module.add_function(wrap_pyfunction!(changes_of, module)?)?;
     module.add_function(wrap_pyfunction!(last_changes, module)?)?;

@@ -21,7 +21,8 @@ from lumenstream.errors import FencedError, IntegrityError
 from schemas.history import PARTICIPANTS
 from sinks.timescale import balances, entries, sep41, sep41_state
 from sinks.timescale.binary import COPY_HEADER, COPY_TRAILER, register
-from sinks.timescale.tables import HISTORY, LedgerEncoder, LedgerRows
+from sinks.timescale.layouts import HISTORY
+from sinks.timescale.tables import LedgerEncoder, LedgerRows
 
 _COPY: Final = {
     table: sql.SQL("copy {} ({}) from stdin (format binary)").format(

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 
 from lumenstream.errors import ExitCode
-from sinks.timescale.tables import HISTORY
+from sinks.timescale.layouts import HISTORY
 from tests.chaos.conftest import Baseline, MakePipeline
 from tests.chaos.pipeline import Pipeline, Source
 from tests.chaos.snapshot import Snapshot, difference, snapshot

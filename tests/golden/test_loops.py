@@ -1,4 +1,4 @@
-"""The inner loops of the processors in Rust against their twins in Python: the same for every ledger, and safe without memory."""
+"""The inner loops of processors and sink in Rust against their twins: the same for every ledger, and safe without memory."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ from processors import accounts, encoding, merge, participants, registry, view
 from processors.token_transfers import TokenTransfers
 from schemas import parts
 from schemas.parts import Part
+from sinks.timescale.streams import PythonStreams, history_streams
 from tests.unit.ledger_builder import NETWORK
 from tests.unit.test_schemas_parts import some_parts
 from tests.unit.xdr_support import network_id, real_ledgers
 
 ENTRY_TYPES: Final = range(10)
+IN_RUST, TWIN = history_streams(), PythonStreams()
 
 pytestmark = [
     pytest.mark.timeout(300),
@@ -59,10 +61,14 @@ def check(ledger: Ledger, network: bytes, seen: Counter[str]) -> None:
     told = movements(processor._tell, ledger)
     assert told == movements(processor._movements, ledger)
     seen["refused"] += told[0] is LedgerContentError
+    encoded: list[bytes] = []
     for one in registry.create(None, network):
         part = outcome(one.process, ledger)
         if isinstance(part, Part):
-            assert encoding.encode(part) == parts.encode(part)
+            encoded.append(parts.encode(part))
+            assert encoding.encode(part) == encoded[-1]
+    opened = [parts.open_part(data) for data in encoded]
+    assert IN_RUST.encode(opened, b"close time", b"ledger", True) == TWIN.encode(opened, b"close time", b"ledger", True)
 
 
 def test_every_loop_equals_its_twin_on_every_ledger(shared_ledgers: Path) -> None:
@@ -128,12 +134,14 @@ import _testcapi
 from lumenstream.xdr import decode_ledger
 from processors import accounts, encoding, merge, participants, registry, view
 from processors.token_transfers import TokenTransfers
-from schemas.parts import packable
+from schemas.parts import encode, open_part, packable
+from sinks.timescale.streams import history_streams
 
 data, network_id = gzip.open(sys.argv[1]).read(), bytes.fromhex(sys.argv[2])
 ledger = decode_ledger(data, network_id)
 changes = [(data, at, change) for at, _, _, change, data in view.changes_of(ledger, 1)]
 rows = [packable(one.process(ledger)) for one in registry.create(("participants", "token_transfers"), network_id)]
+opened = [open_part(encode(one.process(ledger))) for one in registry.create(None, network_id)]
 tell = TokenTransfers(network_id)._tell
 loops = [
     (participants._rows, ledger),
@@ -142,6 +150,7 @@ loops = [
     (merge.last_changes, changes),
     *((encoding.pack, one) for one in rows),
     (tell, ledger, [], []),
+    (history_streams().encode, opened, b"close time", b"ledger", True),
 ]
 whole = [loop(*given) for loop, *given in loops]
 failures = 0

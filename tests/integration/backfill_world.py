@@ -34,8 +34,9 @@ from sandbox.network import ClosedLedger
 from schemas.messages import LedgerHeaders, PartHeaders, PartKind, Topic, partition_of, range_key
 from schemas.parts import SCHEMA_VERSION, encode
 from sinks.timescale import backfill
+from sinks.timescale.layouts import HISTORY
 from sinks.timescale.reorder import Arrival, Gathered
-from sinks.timescale.tables import HISTORY, LedgerEncoder, LedgerRows
+from sinks.timescale.tables import LedgerEncoder, LedgerRows
 from sinks.timescale.writer import Writer
 from tests.chaos.snapshot import Snapshot, difference, snapshot
 

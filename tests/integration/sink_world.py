@@ -50,7 +50,7 @@ from schemas.state_changes import (
     ThresholdChange,
     TrustlineChange,
 )
-from sinks.timescale.tables import HISTORY
+from sinks.timescale.layouts import HISTORY
 from tests.integration import market_world, token_world
 
 NETWORK = NetworkSettings(name="sandbox")

@@ -28,8 +28,8 @@ from producers.backfill.sending import Sender
 from producers.sources.lake import Layout
 from schemas import history
 from sinks.timescale import verify
+from sinks.timescale.layouts import HISTORY
 from sinks.timescale.maintenance.retention import look
-from sinks.timescale.tables import HISTORY
 from tests.chaos.snapshot import Snapshot
 from tests.integration.backfill_world import (
     FIRST,

@@ -16,9 +16,9 @@ from lumenstream.embedded import EmbeddedPostgres, MissingWheelError
 from lumenstream.settings import DatabaseSettings, MaintenanceSettings, NetworkSettings, Settings
 from migrations import runner
 from sinks.timescale import maintenance
+from sinks.timescale.layouts import HISTORY
 from sinks.timescale.maintenance import policies
 from sinks.timescale.maintenance.service import Outcome
-from sinks.timescale.tables import HISTORY
 from tests.servers.choose import with_database
 
 LEDGERS = 100  # one an hour; those before the last two days or so are older than what is kept

@@ -19,7 +19,7 @@ from schemas.state_changes import IdBase
 from sinks.timescale import sep41_state
 from sinks.timescale.backfill.tokens import Tokens
 from sinks.timescale.binary import register
-from sinks.timescale.tables import HISTORY as HISTORY_TABLES
+from sinks.timescale.layouts import HISTORY as HISTORY_TABLES
 from sinks.timescale.tables import LedgerEncoder
 from sinks.timescale.writer import copy_history
 from tests.integration.sink_world import (

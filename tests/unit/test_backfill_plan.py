@@ -12,7 +12,7 @@ from producers.backfill.plan import Predecessors, Range, cut, missing
 from schemas import history
 from schemas.families import STATE_CHANGES_PREFIX
 from schemas.processors import PROCESSORS
-from sinks.timescale.tables import HISTORY
+from sinks.timescale.layouts import HISTORY
 from tests.unit.ledger_builder import NETWORK
 from tests.unit.test_processor_registry import BUSY
 

@@ -12,8 +12,9 @@ from schemas.messages import PartHeaders, PartKind
 from schemas.parts import SCHEMA_VERSION, Part, encode
 from schemas.state_changes import BalanceChange, Reason
 from sinks.timescale import addresses, binary
+from sinks.timescale.layouts import HISTORY
 from sinks.timescale.reorder import Arrival, Gathered
-from sinks.timescale.tables import HISTORY, LedgerEncoder, account_key
+from sinks.timescale.tables import LedgerEncoder, account_key
 
 ACCOUNT = bytes((strkey.ACCOUNT,)) + bytes(range(32))
 MUXED = bytes((strkey.MUXED,)) + bytes(range(32)) + (2**64 - 2).to_bytes(8, "big")

@@ -23,8 +23,9 @@ from sinks.timescale.backfill import book
 from sinks.timescale.backfill.ranges import OpenRange
 from sinks.timescale.backfill.tokens import Tokens
 from sinks.timescale.binary import register
+from sinks.timescale.layouts import HISTORY
 from sinks.timescale.reorder import Gathered
-from sinks.timescale.tables import HISTORY, LedgerEncoder, LedgerRows
+from sinks.timescale.tables import LedgerEncoder, LedgerRows
 from sinks.timescale.writer import check_chain, copy_history, insert_ledger
 
 LOCK_PREFIX: Final = "lumenstream-range-"

@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 from lumenstream.database import Connection
 from lumenstream.logs import get_logger
 from lumenstream.settings import MaintenanceSettings
-from sinks.timescale.tables import HISTORY
+from sinks.timescale.layouts import HISTORY
 
 RETENTION_SCHEDULE: Final = "1 hour"
 FIRST_RUN_AFTER: Final = "1 hour"  # a new policy would otherwise start at once, before anything could hold it

@@ -15,7 +15,7 @@ from psycopg import sql
 
 from lumenstream import retention
 from lumenstream.database import Connection, Cursor, Edition, get_cursor
-from sinks.timescale.tables import HISTORY
+from sinks.timescale.layouts import HISTORY
 
 LOCK_TIMEOUT_MS: Final = 2_000  # a reader that holds a chunk must not make every other reader queue behind the drop
 _ID_COLUMNS: Final = {"transactions_accounts": "tx_to_id", "operations": "id", "operations_accounts": "operation_id"}
