@@ -9,12 +9,14 @@ from collections.abc import Iterable, Sequence
 from typing import Final, LiteralString
 
 from lumenstream.database import Connection
-from schemas import strkey
-from schemas.families import AccountBalanceChange, SacBalanceChange, SacContractRow, TrustlineAssetRow, TrustlineBalanceChange
+from schemas import families, strkey
+from schemas.families import SacBalanceChange, SacContractRow, TrustlineAssetRow
 from sinks.timescale.binary import bool_array, bytea_array, int8_array, text_array, uuid_array
+from sinks.timescale.merging import REMOVE, Merged, merge
 from sinks.timescale.tables import LedgerRows, account_key
 
-REMOVE: Final = "REMOVE"
+_TRUSTLINE_KEY: Final = 2  # account, asset
+_ACCOUNT_KEY: Final = 1
 SAC_DECIMALS: Final = 7
 
 _ASSETS: Final[LiteralString] = (
@@ -126,35 +128,32 @@ def insert_contracts(connection: Connection, contracts: dict[bytes, tuple[bytes,
 
 def apply(connection: Connection, ledgers: Sequence[LedgerRows]) -> dict[str, int]:
     """Trustline, native and asset-contract balances. Returns the rows touched by table."""
-    trustlines: dict[tuple[bytes, bytes], tuple[TrustlineBalanceChange, int]] = {}
-    accounts: dict[bytes, tuple[AccountBalanceChange, int]] = {}
+    trustlines = merge(families.TRUSTLINE_CHANGES, _TRUSTLINE_KEY, ledgers)
+    accounts = merge(families.ACCOUNT_CHANGES, _ACCOUNT_KEY, ledgers)
     sac: dict[tuple[bytes, bytes], tuple[SacBalanceChange, int]] = {}
     for rows in ledgers:
-        sequence = rows.header.sequence
-        trustlines |= {(account_key(row.account_id), row.asset_id): (row, sequence) for row in rows.trustlines}
-        accounts |= {account_key(row.account_id): (row, sequence) for row in rows.accounts}
-        sac |= {(account_key(row.account_id), row.contract_uuid): (row, sequence) for row in rows.sac_balances}
+        sac |= {(account_key(row.account_id), row.contract_uuid): (row, rows.header.sequence) for row in rows.sac_balances}
     _apply_trustlines(connection, trustlines)
     _apply_accounts(connection, accounts)
     _apply_sac(connection, sac)
-    return {"trustline_balances": len(trustlines), "native_balances": len(accounts), "sac_balances": len(sac)}
+    return {
+        "trustline_balances": len(trustlines.latest),
+        "native_balances": len(accounts.latest),
+        "sac_balances": len(sac),
+    }
 
 
-def _apply_trustlines(connection: Connection, changes: dict[tuple[bytes, bytes], tuple[TrustlineBalanceChange, int]]) -> None:
-    kept = sorted((key, row, ledger) for key, (row, ledger) in changes.items() if row.operation != REMOVE)
-    gone = sorted((key, ledger) for key, (row, ledger) in changes.items() if row.operation == REMOVE)
-    if kept:
+def _apply_trustlines(connection: Connection, merged: Merged) -> None:
+    kept, gone = merged.kept(), merged.ended()
+    if kept.keys:
+        numbers = ("balance", "limit", "buying_liabilities", "selling_liabilities", "flags")
         connection.execute(
             _TRUSTLINES,
             (
-                bytea_array(key[0] for key, _, _ in kept),
-                uuid_array(key[1] for key, _, _ in kept),
-                int8_array(row.balance for _, row, _ in kept),
-                int8_array(row.limit for _, row, _ in kept),
-                int8_array(row.buying_liabilities for _, row, _ in kept),
-                int8_array(row.selling_liabilities for _, row, _ in kept),
-                int8_array(row.flags for _, row, _ in kept),
-                int8_array(ledger for _, _, ledger in kept),
+                bytea_array(kept.columns["account_id"]),
+                uuid_array(kept.columns["asset_id"]),
+                *(int8_array(kept.columns[name]) for name in numbers),
+                int8_array(kept.ledgers),
             ),
         )
     if gone:
@@ -164,24 +163,20 @@ def _apply_trustlines(connection: Connection, changes: dict[tuple[bytes, bytes],
         )
 
 
-def _apply_accounts(connection: Connection, changes: dict[bytes, tuple[AccountBalanceChange, int]]) -> None:
-    kept = sorted((key, row, ledger) for key, (row, ledger) in changes.items() if row.operation != REMOVE)
-    gone = sorted((key, ledger) for key, (row, ledger) in changes.items() if row.operation == REMOVE)
-    if kept:
+def _apply_accounts(connection: Connection, merged: Merged) -> None:
+    kept, gone = merged.kept(), merged.ended()
+    if kept.keys:
+        numbers = ("balance", "minimum_balance", "buying_liabilities", "selling_liabilities", "num_subentries")
         connection.execute(
             _ACCOUNTS,
             (
-                bytea_array(key for key, _, _ in kept),
-                int8_array(row.balance for _, row, _ in kept),
-                int8_array(row.minimum_balance for _, row, _ in kept),
-                int8_array(row.buying_liabilities for _, row, _ in kept),
-                int8_array(row.selling_liabilities for _, row, _ in kept),
-                int8_array(row.num_subentries for _, row, _ in kept),
-                int8_array(ledger for _, _, ledger in kept),
+                bytea_array(kept.columns["account_id"]),
+                *(int8_array(kept.columns[name]) for name in numbers),
+                int8_array(kept.ledgers),
             ),
         )
     if gone:
-        connection.execute(_ACCOUNTS_GONE, (bytea_array(key for key, _ in gone), int8_array(ledger for _, ledger in gone)))
+        connection.execute(_ACCOUNTS_GONE, (bytea_array(key[0] for key, _ in gone), int8_array(ledger for _, ledger in gone)))
 
 
 def _apply_sac(connection: Connection, changes: dict[tuple[bytes, bytes], tuple[SacBalanceChange, int]]) -> None:

@@ -7,7 +7,7 @@ A table is described by its family: keys and columns have the same names in both
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import orjson
 from psycopg import sql
@@ -15,25 +15,17 @@ from psycopg import sql
 from lumenstream.database import Connection
 from schemas import families
 from schemas.families import Family, Kind
-from schemas.parts import Row
 from sinks.timescale import binary
-from sinks.timescale.tables import LedgerRows, account_key
+from sinks.timescale.merging import REMOVE, Key, Merged, merge
+from sinks.timescale.tables import LedgerRows
 
-REMOVE: Final = "REMOVE"
 _LEDGER: Final = "last_modified_ledger"
 _CREATED: Final = ("created_ledger", "created_at")
 _NO_COLUMNS: Final = frozenset({"operation", "operation_id"})
 _SQL_TYPES: Final = {Kind.ADDRESS: "bytea", Kind.WORD: "text", Kind.I64: "int8"}
 
-Value = Any
-Key = tuple[Value, ...]
 
-
-def _stored(value: Value) -> Value:
-    return account_key(value) if isinstance(value, bytes) else value
-
-
-def _array(kind: Kind, values: Sequence[Value]) -> binary.Array:
+def _array(kind: Kind, values: Sequence[Any]) -> binary.Array:
     match kind:
         case Kind.ADDRESS:
             return binary.bytea_array(values)
@@ -88,18 +80,8 @@ def _delete(table: str, key: Sequence[str], kinds: Sequence[Kind]) -> sql.Compos
     )
 
 
-class Latest(NamedTuple):
-    """The last of a key's changes: the row's values in the order of the columns. `gone`: the entry does not exist any more.
-    `gone_ledger`: the last ledger of the group that removed it, whether it came again or not."""
-
-    values: tuple[Value, ...]
-    ledger: int
-    gone: bool
-    gone_ledger: int | None
-
-
 class EntryTable:
-    """A table of current state and the family that fills it.
+    """A table of current state and the family that fills it. `key`: the family's first columns.
 
     `creator`: a column that only the change that created the entry fills. With it go the columns created_ledger and created_at;
     all three keep their values when a later change leaves them empty.
@@ -108,57 +90,53 @@ class EntryTable:
     def __init__(self, name: str, family: Family, key: tuple[str, ...], creator: str | None = None) -> None:
         self.name = name
         self.family = family
-        kinds = {column: kind for column, kind in family.columns if column not in _NO_COLUMNS}
-        places = {column: place for place, (column, _) in enumerate(family.columns)}
-        self._operation = places["operation"]
-        self._key_places = [places[column] for column in key]
-        self._places = [(places[column], kind) for column, kind in kinds.items()]
-        self._creator = None if creator is None else places[creator]
-        columns = [*kinds, *(_CREATED if creator else ())]
-        self._kinds = [*kinds.values(), *((Kind.I64, Kind.I64) if creator else ())]
-        self._sticky = frozenset(columns.index(column) for column in (creator, *_CREATED)) if creator else frozenset[int]()
-        self._upsert = _upsert(name, key, columns, self._kinds, creator)
-        self._delete = _delete(name, key, [kinds[column] for column in key])
-        self._key_kinds = [kinds[column] for column in key]
+        self._key_columns = len(key)
+        self._columns = {column: kind for column, kind in family.columns if column not in _NO_COLUMNS}
+        self._creator = creator
+        columns = [*self._columns, *(_CREATED if creator else ())]
+        kinds = [*self._columns.values(), *((Kind.I64, Kind.I64) if creator else ())]
+        self._upsert = _upsert(name, key, columns, kinds, creator).as_bytes(None)
+        self._key_kinds = [self._columns[column] for column in key]
+        self._delete = _delete(name, key, self._key_kinds).as_bytes(None)
 
-    def merge(self, ledgers: Iterable[LedgerRows]) -> dict[Key, Latest]:
+    def merge(self, ledgers: Iterable[LedgerRows]) -> Merged:
         """The last change of each key in a group of consecutive ledgers."""
-        merged: dict[Key, Latest] = {}
-        for rows in ledgers:
-            for row in rows.current.get(self.family.name, ()):
-                key = tuple(_stored(row[place]) for place in self._key_places)
-                sequence, gone, earlier = rows.header.sequence, row[self._operation] == REMOVE, merged.get(key)
-                values = self._values(row, rows)
-                if self._sticky and earlier is not None and not gone and not earlier.gone:
-                    values = self._kept(earlier.values, values)
-                merged[key] = Latest(values, sequence, gone, sequence if gone else earlier and earlier.gone_ledger)
-        return merged
+        return merge(self.family, self._key_columns, ledgers)
 
-    def delete(self, connection: Connection, merged: dict[Key, Latest]) -> None:
+    def delete(self, connection: Connection, merged: Merged) -> None:
         """Rows of entries that went, also of those that came again: nothing of the old row may stay. Before `upsert`."""
-        gone = sorted((key, latest.gone_ledger) for key, latest in merged.items() if latest.gone_ledger is not None)
+        gone = sorted(merged.gone.items())
         if gone:
             keys = zip(*(key for key, _ in gone), strict=True)
             arrays = [_array(kind, column) for kind, column in zip(self._key_kinds, keys, strict=True)]
             connection.execute(self._delete, [*arrays, binary.int8_array(ledger for _, ledger in gone)])
 
-    def upsert(self, connection: Connection, merged: dict[Key, Latest]) -> None:
-        """Sorted, as in `delete`, so that two writers would lock in the same order."""
-        changed = sorted((key, latest) for key, latest in merged.items() if not latest.gone)
-        if changed:
-            columns = zip(*(latest.values for _, latest in changed), strict=True)
-            arrays = [_array(kind, column) for kind, column in zip(self._kinds, columns, strict=True)]
-            connection.execute(self._upsert, [*arrays, binary.int8_array(latest.ledger for _, latest in changed)])
+    def upsert(self, connection: Connection, merged: Merged, ledgers: Sequence[LedgerRows]) -> None:
+        kept = merged.kept()
+        if kept.keys:
+            columns = {name: kept.columns[name] for name in self._columns}
+            if self._creator is not None:
+                created = self._created(ledgers)
+                columns |= zip(
+                    (self._creator, *_CREATED),
+                    zip(*(created.get(key, (None, None, None)) for key in kept.keys), strict=True),
+                    strict=True,
+                )
+            arrays = [_array(self._columns.get(name, Kind.I64), column) for name, column in columns.items()]
+            connection.execute(self._upsert, [*arrays, binary.int8_array(kept.ledgers)])
 
-    def _values(self, row: Row, rows: LedgerRows) -> tuple[Value, ...]:
-        values = tuple(_stored(row[place]) if kind is Kind.ADDRESS else row[place] for place, kind in self._places)
-        if self._creator is None:
-            return values
-        created = (None, None) if row[self._creator] is None else (rows.header.sequence, rows.ledger.close_time)
-        return values + created
-
-    def _kept(self, earlier: tuple[Value, ...], later: tuple[Value, ...]) -> tuple[Value, ...]:
-        return tuple(earlier[place] if place in self._sticky and value is None else value for place, value in enumerate(later))
+    def _created(self, ledgers: Sequence[LedgerRows]) -> dict[Key, tuple[bytes, int, int]]:
+        """Who made the entries that exist after the group and were made in it, in which ledger, closed when."""
+        places = {column: place for place, (column, _) in enumerate(self.family.columns)}
+        created: dict[Key, tuple[bytes, int, int]] = {}
+        for rows in ledgers:
+            for row in rows.changes.get(self.family.name, ()):
+                key, creator = row[: self._key_columns], row[places[self._creator or ""]]
+                if row[places["operation"]] == REMOVE:
+                    created.pop(key, None)
+                elif creator is not None:
+                    created[key] = creator, rows.header.sequence, rows.ledger.close_time
+        return created
 
 
 LIQUIDITY_POOLS: Final = EntryTable("liquidity_pools", families.LIQUIDITY_POOL_CHANGES, ("pool_id",))
@@ -190,20 +168,20 @@ def apply(connection: Connection, ledgers: Sequence[LedgerRows]) -> dict[str, in
         table.delete(connection, merged)
         if table is CLAIMABLE_BALANCES:
             written["claimable_balance_claimants"] = _apply_claimants(connection, ledgers, merged)
-        table.upsert(connection, merged)
-        written[table.name] = len(merged)
+        table.upsert(connection, merged, ledgers)
+        written[table.name] = len(merged.latest)
     return written
 
 
-def _apply_claimants(connection: Connection, ledgers: Sequence[LedgerRows], balances: dict[Key, Latest]) -> int:
+def _apply_claimants(connection: Connection, ledgers: Sequence[LedgerRows], balances: Merged) -> int:
     """Between deletion and upsert of the balances, so that claimants of a balance that went go with it."""
     claimants: dict[tuple[str, bytes], bytes] = {}
     for rows in ledgers:
-        for balance_id, account, predicate in rows.current.get(families.CLAIMABLE_BALANCE_CLAIMANTS.name, ()):
-            latest = balances[(balance_id,)]
-            if not latest.gone and rows.header.sequence >= (latest.gone_ledger or 0):
-                claimants[balance_id, account_key(account)] = orjson.dumps(predicate, option=orjson.OPT_SORT_KEYS)
-    gone = sorted(key[0] for key, latest in balances.items() if latest.gone_ledger is not None)
+        for balance_id, account, predicate in rows.changes.get(families.CLAIMABLE_BALANCE_CLAIMANTS.name, ()):
+            key = (balance_id,)
+            if not balances.is_gone(key) and rows.header.sequence >= balances.gone.get(key, 0):
+                claimants[balance_id, account] = orjson.dumps(predicate, option=orjson.OPT_SORT_KEYS)
+    gone = sorted(balance_id for (balance_id,) in balances.gone)
     if gone:
         connection.execute(_CLAIMANTS_GONE, (binary.text_array(gone),))
     if claimants:

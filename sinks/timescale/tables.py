@@ -13,12 +13,10 @@ from typing import Final
 from lumenstream.errors import IntegrityError
 from schemas import families, parts, strkey
 from schemas.families import (
-    AccountBalanceChange,
     LedgerRow,
     SacBalanceChange,
     SacContractRow,
     TrustlineAssetRow,
-    TrustlineBalanceChange,
 )
 from schemas.participation import Participant, accounts_beyond
 from schemas.sep41 import CandidateEvent, state_changes
@@ -29,24 +27,23 @@ from sinks.timescale.reorder import Gathered
 from sinks.timescale.sep41 import Sightings
 from sinks.timescale.streams import PythonStreams, history_streams
 
-# Families of ledger entries, which `entries` applies.
+STORED_BYTES: Final = 33
+# Families of changes of current state, which `balances` and `entries` merge.
 CURRENT: Final = (
+    families.TRUSTLINE_CHANGES,
+    families.ACCOUNT_CHANGES,
     families.LIQUIDITY_POOL_CHANGES,
     families.LIQUIDITY_POOL_SHARE_CHANGES,
     families.CLAIMABLE_BALANCE_CHANGES,
     families.CLAIMABLE_BALANCE_CLAIMANTS,
     families.OFFER_CHANGES,
 )
-STORED_BYTES: Final = 33
-# What is not history: these families are made into rows.
-_ROWS: Final = (
+# The others that are no history: few rows, or rows with names.
+_FEW: Final = (
     families.LEDGERS,
     families.TRUSTLINE_ASSETS,
     families.SAC_CONTRACTS,
-    families.TRUSTLINE_CHANGES,
-    families.ACCOUNT_CHANGES,
     families.SAC_BALANCE_CHANGES,
-    *CURRENT,
     families.PROTOCOL_WASMS,
     families.PROTOCOL_CONTRACTS,
     families.SEP41_CANDIDATE_EVENTS,
@@ -63,10 +60,8 @@ class LedgerRows:
     hashes: list[bytes]  # outer and inner transaction hashes
     assets: list[TrustlineAssetRow] = field(default_factory=list)
     contracts: list[SacContractRow] = field(default_factory=list)
-    trustlines: list[TrustlineBalanceChange] = field(default_factory=list)
-    accounts: list[AccountBalanceChange] = field(default_factory=list)
     sac_balances: list[SacBalanceChange] = field(default_factory=list)
-    current: dict[str, list[parts.Row]] = field(default_factory=dict)  # by family
+    changes: dict[str, list[parts.Row]] = field(default_factory=dict)  # of CURRENT, by family; addresses as tables keep them
     sightings: Sightings = field(default_factory=Sightings)
     participants: list[list[Participant]] = field(default_factory=lambda: [[], []])  # of both link tables, if there are events
 
@@ -90,7 +85,8 @@ class LedgerEncoder:
         """The rows of a ledger from its encoded parts. IntegrityError when a part cannot be read or is not of this ledger."""
         try:
             opened = [parts.open_part(data) for data in encoded]
-            rows = _gather(opened)
+            rows = _gather(opened, _FEW)
+            changes = _gather(map(_as_stored, opened), CURRENT)
             header = _header(ledger, rows.pop(families.LEDGERS.name, []))
             sightings = Sightings.of(ledger.sequence, rows)
             close_time, number = binary.timestamptz(ledger.close_time), binary.int32(ledger.sequence)
@@ -106,10 +102,8 @@ class LedgerEncoder:
             hashes,
             list(map(TrustlineAssetRow._make, rows.get(families.TRUSTLINE_ASSETS.name, []))),
             list(map(SacContractRow._make, rows.get(families.SAC_CONTRACTS.name, []))),
-            list(map(TrustlineBalanceChange._make, rows.get(families.TRUSTLINE_CHANGES.name, []))),
-            list(map(AccountBalanceChange._make, rows.get(families.ACCOUNT_CHANGES.name, []))),
             list(map(SacBalanceChange._make, rows.get(families.SAC_BALANCE_CHANGES.name, []))),
-            {family.name: rows[family.name] for family in CURRENT if family.name in rows},
+            changes,
             sightings,
             participants,
         )
@@ -132,14 +126,21 @@ class LedgerEncoder:
         return replace(rows, history=history)
 
 
-def _gather(opened: Iterable[parts.OpenPart]) -> dict[str, list[parts.Row]]:
-    """The rows that are asked for, by family. A family that several processors fill is joined."""
+def _gather(opened: Iterable[parts.OpenPart], wanted: Iterable[families.Family]) -> dict[str, list[parts.Row]]:
+    """Rows by family. A family that several processors fill is joined."""
     rows: dict[str, list[parts.Row]] = {}
     for part in opened:
-        for family in _ROWS:
+        for family in wanted:
             if batch := part.rows(family):
                 rows[family.name] = rows[family.name] + batch if family.name in rows else batch
     return rows
+
+
+def _as_stored(part: parts.OpenPart) -> parts.OpenPart:
+    """The part with its addresses as tables of current state know them."""
+    if set(map(len, part.addresses)) <= {STORED_BYTES}:
+        return part
+    return part._replace(addresses=[account_key(address) for address in part.addresses])
 
 
 def _header(ledger: Gathered, rows: Sequence[parts.Row]) -> LedgerRow:

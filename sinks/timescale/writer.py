@@ -25,9 +25,9 @@ from sinks.timescale.layouts import HISTORY
 from sinks.timescale.tables import LedgerEncoder, LedgerRows
 
 _COPY: Final = {
-    table: sql.SQL("copy {} ({}) from stdin (format binary)").format(
-        sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
-    )
+    table: sql.SQL("copy {} ({}) from stdin (format binary)")
+    .format(sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns)))
+    .as_bytes(None)
     for table, columns in HISTORY.items()
 }
 _INSERT_LEDGER: Final[LiteralString] = (
