@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, NamedTuple, TypeVar, cast
+from typing import Any, Final, Literal, NamedTuple, TypeVar, cast
 
 from lumenstream.xdr.errors import LedgerContentError, LedgerDecodeError
 from lumenstream.xdr.rows import Ledger, LedgerHeader, TransactionDetails
@@ -32,6 +32,13 @@ __all__ = [
 Loop = TypeVar("Loop", bound=Callable[..., Any])
 
 
+# What `fastest` finds in Rust. A module that lacks one was built from older sources.
+LOOPS: Final = (
+    *("pack_rows", "changes_of", "last_changes", "last_account_changes", "participant_rows", "movement_rows"),
+    "HistoryStreams",
+)
+
+
 class Decoder(NamedTuple):
     """The functions of one implementation."""
 
@@ -48,6 +55,8 @@ def native_decoder() -> Decoder:
     """The Rust decoder. ImportError when it was not built, or from older sources than these."""
     from lumenstream import _native
 
+    if missing := [name for name in LOOPS if not hasattr(_native, name)]:
+        raise ImportError(f"lumenstream._native was built from older sources: it lacks {', '.join(missing)}")
     try:
         return Decoder(
             "native",
@@ -133,6 +142,8 @@ def fastest(name: str, twin: Loop, *asked: object) -> Loop:
 
     Both give the same for every ledger. What the one in Rust asks of Python comes as its first arguments.
     """
+    if name not in LOOPS:
+        raise ValueError(f"{name} is not among LOOPS")
     if DECODER == "python":
         return twin
     from lumenstream import _native

@@ -38,8 +38,10 @@ def test_the_twin_is_chosen_when_native_is_missing() -> None:
     assert "LUMENSTREAM_REQUIRE_NATIVE=1 forbids" in refused.stderr
 
 
-def test_a_native_module_of_older_sources_counts_as_missing() -> None:
-    older = "import sys, types; sys.modules['lumenstream._native'] = types.ModuleType('lumenstream._native');"
+@pytest.mark.parametrize("has", [(), ("extract_ledger", *xdr.LOOPS[:-1])], ids=["nothing", "not the newest loop"])
+def test_a_native_module_of_older_sources_counts_as_missing(has: tuple[str, ...]) -> None:
+    older = "import sys, types; native = sys.modules['lumenstream._native'] = types.ModuleType('lumenstream._native');"
+    older += "".join(f"native.{name} = print;" for name in has)
     assert chosen(older).stdout.strip() == "python"
     assert "older sources" in chosen(older, LUMENSTREAM_REQUIRE_NATIVE="1").stderr
 
