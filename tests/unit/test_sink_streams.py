@@ -265,7 +265,7 @@ def test_what_is_no_open_part_is_an_error_and_nothing_worse(entries: list[Any], 
     columns = len(FAMILIES[name].columns)
     packed = [data.draw(st.integers(0, 3) | _NONSENSE), *data.draw(st.lists(_NONSENSE, max_size=columns + 1))]
     spoiled: Any = (*entries[:3], {name: packed} if data.draw(st.booleans()) else entries[3])
-    with pytest.raises((ValueError, TypeError, OverflowError)):
+    with pytest.raises((ValueError, TypeError, OverflowError, IndexError)):
         history_streams().encode([spoiled, spoiled[:2]], CLOSE_TIME, LEDGER, True)
 
 
