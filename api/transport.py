@@ -10,7 +10,6 @@ import asyncio
 from typing import Any, Final
 
 import orjson
-from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.websockets import WebSocket
@@ -139,16 +138,12 @@ async def _body(http: HttpRequest, limit: int) -> bytes:
     announced = http.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > limit:
         raise HttpError(TOO_LARGE, f"the body is larger than {limit} bytes")
-    body, more = b"", True
-    while more:
-        message = await http.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
+    body = bytearray()
+    async for piece in http.stream():
+        body += piece
         if len(body) > limit:
             raise HttpError(TOO_LARGE, f"the body is larger than {limit} bytes")
-    return body
+    return bytes(body)
 
 
 def _json(text: bytes, what: str) -> Any:

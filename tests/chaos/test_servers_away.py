@@ -13,9 +13,9 @@ import pytest
 
 from tests.chaos.conftest import Baseline, MakePipeline
 from tests.chaos.pipeline import ONE_BY_ONE, Pipeline, Role, Source
-from tests.chaos.wire import Cut, StatementProxy, port_of, through
+from tests.chaos.wire import Cut, StatementProxy
 from tests.plugins.chaos import seeds
-from tests.plugins.proxy import TcpProxy
+from tests.plugins.proxy import TcpProxy, port_of, through
 from tests.plugins.servers import migrate_template
 from tests.servers.cache import Unavailable
 from tests.servers.choose import with_database

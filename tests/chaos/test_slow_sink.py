@@ -10,8 +10,7 @@ from schemas.messages import Topic
 from schemas.processors import PROCESSORS
 from tests.chaos.conftest import Baseline, MakePipeline
 from tests.chaos.pipeline import Pipeline, Role, Source, wait_for_messages
-from tests.chaos.wire import port_of, through
-from tests.plugins.proxy import TcpProxy
+from tests.plugins.proxy import TcpProxy, port_of, through
 
 AHEAD_LEDGERS: Final = 3
 WINDOW_LEDGERS: Final = 3

@@ -6,7 +6,6 @@ import socket
 import threading
 from enum import StrEnum
 from typing import Final
-from urllib.parse import urlsplit, urlunsplit
 
 from tests.plugins.proxy import CHUNK_BYTES, TcpProxy
 
@@ -85,15 +84,3 @@ class StatementProxy(TcpProxy):
         for connection in sockets:
             self._reset(connection)
         self.done.set()
-
-
-def through(database_url: str, port: int) -> str:
-    """The same database behind another port of this machine."""
-    parts = urlsplit(database_url)
-    user = parts.netloc.rpartition("@")[0]
-    return urlunsplit(parts._replace(netloc=f"{user}@127.0.0.1:{port}" if user else f"127.0.0.1:{port}"))
-
-
-def port_of(database_url: str) -> int:
-    """The port of a URL."""
-    return urlsplit(database_url).port or 5432

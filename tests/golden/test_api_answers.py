@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import secrets
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,8 +33,7 @@ from schemas.assets import network_id
 from tests.golden import queries
 from tests.golden.real_database import ingest
 from tests.integration.test_api_world import Api, serving
-from tests.plugins.servers import create_database, drop_database
-from tests.servers.choose import with_database
+from tests.plugins.servers import copied_database
 
 pytestmark = pytest.mark.golden
 
@@ -89,14 +87,10 @@ def golden(folder: Path) -> dict[str, list[Row]]:
 
 @pytest.fixture(scope="module")
 def real(admin_url: str, template_database: str, shared_ledgers: Path, shared_golden: Path) -> Iterator[Real]:
-    name = f"ls_{secrets.token_hex(6)}"
-    url = with_database(admin_url, name)
-    with psycopg.connect(admin_url, autocommit=True) as admin:
-        create_database(admin, name, template_database)
+    with copied_database(admin_url, template_database) as url:
         ingest(url, sorted((shared_ledgers / "pubnet").glob("*.xdr.gz")), network_id(PUBNET))
         with serving(url, network__name="pubnet") as api, psycopg.connect(url, autocommit=True) as tables:
             yield Real(api, golden(shared_golden / "base"), golden(shared_golden / "head"), tables)
-        drop_database(admin, name)
 
 
 def same(ours: list[Any], theirs: list[Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,9 +10,7 @@ import pytest
 
 from api.paging import encode_cursor
 from tests.integration.test_api_http import statements
-from tests.integration.test_api_world import TO_ID, Api, BothWays, fill, once, serving, transaction_hash
-from tests.plugins.servers import create_database, drop_database
-from tests.servers.choose import with_database
+from tests.integration.test_api_world import TO_ID, Api, BothWays, once, serving, transaction_hash, world_database
 
 __all__ = ["once"]  # the fixture
 
@@ -31,16 +28,11 @@ INNER = transaction_hash(TO_ID, inner=True).hex()
 @pytest.fixture(scope="module")
 def deep(admin_url: str, template_database: str) -> Iterator[Api]:
     """The world, with a transaction of several operations, asked both ways."""
-    name = f"ls_{secrets.token_hex(6)}"
-    url = with_database(admin_url, name)
-    with psycopg.connect(admin_url, autocommit=True) as admin:
-        create_database(admin, name, template_database)
+    with world_database(admin_url, template_database) as url:
         with psycopg.connect(url) as connection:
-            fill(connection)
             connection.execute(MORE_OPERATIONS, (OPERATIONS - 1, TO_ID + 1))
         with serving(url, BothWays) as served:
             yield served
-        drop_database(admin, name)
 
 
 def by_hash(api: Api, arguments: str, digest: str, **variables: Any) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -6,7 +6,6 @@ The recorded queries of the other API tests are compared there, by the applicati
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections import Counter
 from collections.abc import Iterator
 
@@ -29,9 +28,8 @@ from tests.integration.test_api_world import (
     settings_for,
     text,
     transaction_hash,
+    world_database,
 )
-from tests.plugins.servers import create_database, drop_database
-from tests.servers.choose import with_database
 
 EXAMPLES = 120
 
@@ -57,17 +55,10 @@ class World:
 @pytest.fixture(scope="module")
 def shared(admin_url: str, template_database: str) -> Iterator[World]:
     """One world for the tests of this module, which only read."""
-    name = f"ls_{secrets.token_hex(6)}"
-    url = with_database(admin_url, name)
-    with psycopg.connect(admin_url, autocommit=True) as admin:
-        create_database(admin, name, template_database)
-    with psycopg.connect(url) as connection:
-        fill(connection)
-    made = World(url)
-    yield made
-    made.close()
-    with psycopg.connect(admin_url, autocommit=True) as admin:
-        drop_database(admin, name)
+    with world_database(admin_url, template_database) as url:
+        made = World(url)
+        yield made
+        made.close()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from end to end, each touches few pages, and close times leave chunks out. The s
 
 from __future__ import annotations
 
-import secrets
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
@@ -16,8 +15,7 @@ from lumenstream.bench.history import HISTORY, Scale
 from lumenstream.bench.plan_reads import reads
 from lumenstream.bench.plan_seed import seed
 from lumenstream.bench.plans import budget, explain, scans_history
-from tests.plugins.servers import create_database, drop_database
-from tests.servers.choose import with_database
+from tests.plugins.servers import copied_database
 
 ROWS: Final = 200_000
 # A page of 50 rows. The rarest filter that has no index of its own passes one row in sixteen of the account's; between two times
@@ -43,14 +41,10 @@ CHILDREN: Final = [name for name in READS if name.split(",")[0] in {
 
 @pytest.fixture(scope="module")
 def seeded(admin_url: str, template_database: str) -> Iterator[psycopg.Connection[Any]]:
-    name = f"ls_{secrets.token_hex(6)}"
-    with psycopg.connect(admin_url, autocommit=True) as admin:
-        create_database(admin, name, template_database)
-        url = with_database(admin_url, name)
+    with copied_database(admin_url, template_database) as url:
         seed(url, ROWS)
         with psycopg.connect(url, autocommit=True) as connection:
             yield connection
-        drop_database(admin, name)
 
 
 def test_there_are_as_many_rows_as_promised(seeded: psycopg.Connection[Any]) -> None:

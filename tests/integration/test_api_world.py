@@ -7,7 +7,6 @@ is a fee bump. All categories of state changes happen in the last ledger.
 from __future__ import annotations
 
 import hashlib
-import secrets
 import threading
 import time
 from collections.abc import Iterator
@@ -33,8 +32,7 @@ from lumenstream.embedded.processes import free_port
 from lumenstream.settings import DatabaseSettings, Settings, load_settings
 from schemas import assets, strkey, toid
 from tests.integration.api_market_world import fill_market
-from tests.plugins.servers import create_database, drop_database
-from tests.servers.choose import with_database
+from tests.plugins.servers import copied_database
 
 FIRST_LEDGER = 1000
 LEDGERS = 6
@@ -274,16 +272,17 @@ def once(admin_url: str, template_database: str) -> Iterator[Api]:
 @contextmanager
 def world(admin_url: str, template_database: str, executor: type[Executor]) -> Iterator[Api]:
     """The API on a database with the world in it."""
-    name = f"ls_{secrets.token_hex(6)}"
-    url = with_database(admin_url, name)
-    with psycopg.connect(admin_url, autocommit=True) as admin:
-        create_database(admin, name, template_database)
-    with psycopg.connect(url) as connection:
-        fill(connection)
-    with serving(url, executor) as served:
+    with world_database(admin_url, template_database) as url, serving(url, executor) as served:
         yield served
-    with psycopg.connect(admin_url, autocommit=True) as admin:
-        drop_database(admin, name)
+
+
+@contextmanager
+def world_database(admin_url: str, template_database: str) -> Iterator[str]:
+    """The URL of a database with the world in it."""
+    with copied_database(admin_url, template_database) as url:
+        with psycopg.connect(url) as connection:
+            fill(connection)
+        yield url
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from lumenstream.settings import DatabaseSettings, Settings, load_settings
 from producers.publisher import Publisher, missing_ledgers, run_replay
 from schemas import strkey
 from schemas.messages import Topic
-from tests.plugins.proxy import TcpProxy
+from tests.plugins.proxy import TcpProxy, port_of, through
 from tests.plugins.servers import KafkaForTest, watermarks
 
 START = datetime(2026, 11, 21, tzinfo=UTC)
@@ -193,9 +193,8 @@ def test_a_standby_is_well_again_with_the_database(
     settings: Settings, database_url: str, tcp_proxy: Callable[[int], TcpProxy]
 ) -> None:
     """Nothing is published meanwhile that would show it."""
-    port = psycopg.conninfo.conninfo_to_dict(database_url)["port"]
-    proxy = tcp_proxy(int(str(port)))
-    through = DatabaseSettings.model_validate({"url": database_url.replace(f":{port}/", f":{proxy.port}/")})
+    proxy = tcp_proxy(port_of(database_url))
+    behind = DatabaseSettings.model_validate({"url": through(database_url, proxy.port)})
 
     def wait_for_health(ok: bool) -> None:
         deadline = time.monotonic() + WAIT_SECONDS
@@ -205,7 +204,7 @@ def test_a_standby_is_well_again_with_the_database(
 
     with publishing(settings):
         wait_for_cursor(database_url, 0)
-        with publishing(settings.model_copy(update={"database": through})) as standby:
+        with publishing(settings.model_copy(update={"database": behind})) as standby:
             proxy.cut()
             wait_for_health(False)
             proxy.restore()

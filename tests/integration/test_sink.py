@@ -34,7 +34,7 @@ from tests.integration.sink_world import (
     run_until,
     wait_for,
 )
-from tests.plugins.proxy import TcpProxy
+from tests.plugins.proxy import TcpProxy, port_of, through
 from tests.plugins.servers import KafkaForTest
 from tests.servers.kafka import KafkaServer
 
@@ -175,11 +175,10 @@ def test_a_lost_lock_that_another_sink_took_fences_it(world: World) -> None:
 
 def test_a_database_that_is_away_is_waited_for(world: World, tcp_proxy: Callable[[int], TcpProxy]) -> None:
     chain, port = make_chain(6, 100, 30), free_port()
-    real = psycopg.conninfo.conninfo_to_dict(world.database_url)
-    proxy = tcp_proxy(int(str(real["port"])))
-    through = World(world.bootstrap, world.topic_prefix, world.database_url.replace(f":{real['port']}/", f":{proxy.port}/"))
+    proxy = tcp_proxy(port_of(world.database_url))
+    behind = World(world.bootstrap, world.topic_prefix, through(world.database_url, proxy.port))
     world.send(chain[:5])
-    with RunningSink(through.settings(http_port=port)) as running:
+    with RunningSink(behind.settings(http_port=port)) as running:
         wait_for(lambda: world.cursor() == 104)
         for first in range(5, 30, 5):
             proxy.cut()
@@ -194,13 +193,12 @@ def test_a_database_that_is_away_is_waited_for(world: World, tcp_proxy: Callable
 
 def test_a_standby_is_well_again_with_the_database(world: World, tcp_proxy: Callable[[int], TcpProxy]) -> None:
     port = free_port()
-    real = psycopg.conninfo.conninfo_to_dict(world.database_url)
-    proxy = tcp_proxy(int(str(real["port"])))
-    through = World(world.bootstrap, world.topic_prefix, world.database_url.replace(f":{real['port']}/", f":{proxy.port}/"))
+    proxy = tcp_proxy(port_of(world.database_url))
+    behind = World(world.bootstrap, world.topic_prefix, through(world.database_url, proxy.port))
     world.send(make_chain(6, 100, 1))
     with RunningSink(world.settings()):
         reach(world, 100)
-        with RunningSink(through.settings(http_port=port, standby_poll_seconds=0.05)) as standby:
+        with RunningSink(behind.settings(http_port=port, standby_poll_seconds=0.05)) as standby:
             wait_for(lambda: phase(port) == "standby")
             proxy.cut()
             wait_for(lambda: health(port)[0] == 503)

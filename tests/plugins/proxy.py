@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
@@ -145,6 +146,18 @@ class TcpProxy:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.cut()
+
+
+def through(database_url: str, port: int) -> str:
+    """The same database behind another port of this machine."""
+    parts = urlsplit(database_url)
+    user = parts.netloc.rpartition("@")[0]
+    return urlunsplit(parts._replace(netloc=f"{user}@127.0.0.1:{port}" if user else f"127.0.0.1:{port}"))
+
+
+def port_of(database_url: str) -> int:
+    """The port of a URL."""
+    return urlsplit(database_url).port or 5432
 
 
 @pytest.fixture

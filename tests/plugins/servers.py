@@ -12,6 +12,7 @@ import importlib.util
 import secrets
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,6 +153,19 @@ def watermarks(consumer: Consumer, topic: str, partition: int) -> tuple[int, int
             return found
 
 
+@contextmanager
+def copied_database(admin_url: str, template: str) -> Iterator[str]:
+    """The URL of a copy of a template, which is dropped in the end."""
+    name = f"ls_{secrets.token_hex(6)}"
+    with psycopg.connect(admin_url, autocommit=True) as admin:
+        create_database(admin, name, template)
+    try:
+        yield with_database(admin_url, name)
+    finally:
+        with psycopg.connect(admin_url, autocommit=True) as admin:
+            drop_database(admin, name)
+
+
 def create_database(admin: psycopg.Connection[tuple[object, ...]], name: str, template: str) -> None:
     """Copy a template, which nobody may be connected to: TimescaleDB's scheduler at times is, and would be waited for."""
     statement = sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template))
@@ -202,31 +216,25 @@ def template_database(admin_url: str) -> Iterator[str]:
         drop_database(admin, name)
 
 
-def _database(admin_url: str, template: str) -> Iterator[str]:
-    name = f"ls_{secrets.token_hex(6)}"
-    with psycopg.connect(admin_url, autocommit=True) as admin:
-        create_database(admin, name, template)
-    yield with_database(admin_url, name)
-    with psycopg.connect(admin_url, autocommit=True) as admin:
-        drop_database(admin, name)
-
-
 @pytest.fixture
 def database_url(admin_url: str, template_database: str) -> Iterator[str]:
     """The URL of a migrated database of the test's own."""
-    yield from _database(admin_url, template_database)
+    with copied_database(admin_url, template_database) as url:
+        yield url
 
 
 @pytest.fixture
 def second_database_url(admin_url: str, template_database: str) -> Iterator[str]:
     """Another one, to compare with the first."""
-    yield from _database(admin_url, template_database)
+    with copied_database(admin_url, template_database) as url:
+        yield url
 
 
 @pytest.fixture
 def empty_database_url(admin_url: str) -> Iterator[str]:
     """The URL of an empty database of the test's own."""
-    yield from _database(admin_url, "template0")
+    with copied_database(admin_url, "template0") as url:
+        yield url
 
 
 @pytest.fixture
