@@ -44,8 +44,9 @@ class ClaimableBalances:
     name: Final = "claimable_balances"
     version: Final = 1
 
-    def __init__(self, network_id: bytes) -> None:
-        """Claimable balances look alike on every network."""
+    def __init__(self, network_id: bytes, *, history_only: bool = False) -> None:
+        """Claimable balances look alike on every network. `history_only`: the events alone."""
+        self._history_only = history_only
 
     def process(self, ledger: Ledger) -> Part:
         changes: list[tuple[str, int, Change]] = []
@@ -60,12 +61,13 @@ class ClaimableBalances:
                 ordinal = events[-1].event_id + 1 if events and events[-1].operation_id == operation_id else 1
                 events.append(_event(operation_id, ordinal, _event_kind(tx, op, change), source, balance))
         part = Part()
-        last = list(merge.last_changes(changes))
-        part.add(CLAIMABLE_BALANCE_CHANGES, (_row(operation_id, change, creators) for operation_id, change in last))
-        part.add(
-            CLAIMABLE_BALANCE_CLAIMANTS, (row for _, change in last if change.post is not None for row in _claimants(change))
-        )
         part.add(CLAIMABLE_BALANCE_EVENTS, events)
+        if not self._history_only:
+            last = merge.last_changes(changes)
+            part.add(CLAIMABLE_BALANCE_CHANGES, (_row(operation_id, change, creators) for operation_id, change in last))
+            part.add(
+                CLAIMABLE_BALANCE_CLAIMANTS, (row for _, change in last if change.post is not None for row in _claimants(change))
+            )
         return part
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from lumenstream.errors import ConfigurationError
@@ -36,14 +37,19 @@ REGISTRY: Final[dict[str, Callable[[bytes], Processor]]] = {
     Trades.name: Trades,
     Sep41.name: Sep41,
 }
+# Those that write current state beside history, made so that they leave it out: a backfill has no use for it.
+HISTORY_ONLY: Final[dict[str, Callable[[bytes], Processor]]] = {
+    processor.name: partial(processor, history_only=True) for processor in (Trustlines, ClaimableBalances, Trades)
+}
 
 
-def create(names: Sequence[str] | None, network_id: bytes) -> list[Processor]:
+def create(names: Sequence[str] | None, network_id: bytes, *, history_only: bool = False) -> list[Processor]:
     """The named processors, or all of them, for the network with this id; always in the order of the registry.
 
-    ConfigurationError for a name that does not exist.
+    `history_only`: their parts lack the families of current state. ConfigurationError for a name that does not exist.
     """
     unknown = sorted(set(names or ()) - REGISTRY.keys())
     if unknown:
         raise ConfigurationError(f"unknown processors: {', '.join(unknown)}", hint=f"known ones are {', '.join(REGISTRY)}")
-    return [build(network_id) for name, build in REGISTRY.items() if names is None or name in names]
+    builders = REGISTRY | HISTORY_ONLY if history_only else REGISTRY
+    return [build(network_id) for name, build in builders.items() if names is None or name in names]

@@ -44,12 +44,14 @@ class Trades:
     name: Final = "trades"
     version: Final = 1
 
-    def __init__(self, network_id: bytes) -> None:
-        """Offers and trades look alike on every network."""
+    def __init__(self, network_id: bytes, *, history_only: bool = False) -> None:
+        """Offers and trades look alike on every network. `history_only`: the trades alone."""
+        self._history_only = history_only
 
     def process(self, ledger: Ledger) -> Part:
         part = Part()
-        part.add(OFFER_CHANGES, (_offer_row(order, change) for order, change in merge.last_changes(_of_offers(ledger))))
+        if not self._history_only:
+            part.add(OFFER_CHANGES, (_offer_row(order, change) for order, change in merge.last_changes(_of_offers(ledger))))
         part.add(TRADES, _trades(ledger))
         return part
 

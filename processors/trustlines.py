@@ -25,20 +25,20 @@ class Trustlines:
     name: Final = "trustlines"
     version: Final = 1
 
-    def __init__(self, network_id: bytes) -> None:
-        """Trustlines look alike on every network."""
+    def __init__(self, network_id: bytes, *, history_only: bool = False) -> None:
+        """Trustlines look alike on every network. `history_only`: the assets, which history refers to, without the changes."""
+        self._history_only = history_only
 
     def process(self, ledger: Ledger) -> Part:
-        changes = [
-            ((line.account_id, line.asset), operation_id, change)
-            for operation_id, _, _, change, line in view.changes_of(ledger, view.TRUSTLINE)
-        ]
-        mentioned = dict.fromkeys([asset for (_, asset), _, _ in changes])
+        found = view.changes_of(ledger, view.TRUSTLINE)
+        mentioned = dict.fromkeys([line.asset for _, _, _, _, line in found])
         named = {asset: _asset_row(asset) for asset in mentioned if _has_name(asset)}
         part = Part()
         # An asset is worth a row even when its trustline came and went within the ledger.
         part.add(TRUSTLINE_ASSETS, named.values())
-        part.add(TRUSTLINE_CHANGES, _rows(merge.last_changes(changes), named))
+        if not self._history_only:
+            changes = [((line.account_id, line.asset), operation_id, change) for operation_id, _, _, change, line in found]
+            part.add(TRUSTLINE_CHANGES, _rows(merge.last_changes(changes), named))
         return part
 
 

@@ -59,8 +59,7 @@ def run(
 
     `anew` starts a worker anew that stands still, and does not return; without it that is a StalledError.
     """
-    chosen = settings.process.processors
-    used = processors if processors is not None else registry.create(chosen or None, settings.network.network_id())
+    used = processors if processors is not None else _processors(settings)
     status = Status()
     status.restarts = restarts
     metrics.WORKER_RESTARTS.inc(restarts)
@@ -87,6 +86,11 @@ def run(
         _log.info("worker ended", worker=worker, ledger=status.ledger)
     finally:
         server.stop()
+
+
+def _processors(settings: Settings) -> list[Processor]:
+    process = settings.process
+    return registry.create(process.processors or None, settings.network.network_id(), history_only=process.backfill)
 
 
 def health(status: Status, worker: int) -> Health:

@@ -28,7 +28,7 @@ STREAMS: Final[dict[str, tuple[tuple[int, int], ...]]] = {
     "sep41": ((IdBase.SEP41 + 1, IdBase.SEP41 + _WIDE_STREAM),),
 }
 
-# Families that only the live sink applies, in the order of the chain; a backfill has no use for them.
+# Families that only the live sink applies, in the order of the chain; the parts of a backfill do not have them.
 CURRENT_STATE: Final = frozenset(
     {
         "trustline_changes",

@@ -1,4 +1,4 @@
-"""Ledgers a second of `lumenstream backfill`, end to end: files, `ledgers.backfill`, workers, a sink, committed ranges.
+"""Ledgers a second of `lumenstream backfill`, end to end: a data lake, `ledgers.backfill`, workers, a sink, committed ranges.
 
 The live pipeline commits the last ledger only; then the command fills everything before it. `ledgers_per_second` counts from the
 start of the command, so it holds the start of its processes; `steady_...` from the first committed range to the last.
@@ -13,17 +13,19 @@ from typing import Any, Final
 
 import psycopg
 
-from lumenstream.bench.cpu import commands_below
+from lumenstream.bench.cpu import SAMPLE_SECONDS, commands_below
 from lumenstream.bench.lake import MadeLedger
-from lumenstream.bench.pipeline import BenchPipeline, made_ledgers, write_files
+from lumenstream.bench.lakefiles import write_lake
+from lumenstream.bench.pipeline import BenchPipeline, made_ledgers
 from lumenstream.embedded.processes import ChildProcess
 from lumenstream.errors import LumenstreamError
-from lumenstream.settings import Settings
+from lumenstream.settings import PASSPHRASES, Settings
+from producers.sources.lake import Layout
 
 DEFAULT_LEDGERS: Final = 600
 DEFAULT_RANGE_SIZE: Final = 16
+LAYOUT: Final = Layout(1, 64_000)  # as the public lakes are: one ledger an object
 TIMEOUT_SECONDS: Final = 900.0
-SAMPLE_SECONDS: Final = 0.25
 
 
 def run(settings: Settings) -> dict[str, Any]:
@@ -35,12 +37,13 @@ def run(settings: Settings) -> dict[str, Any]:
     with BenchPipeline(settings, "backfill") as pipeline:
         ledgers = list(made_ledgers(settings, count + 1))
         first, last = ledgers[0].sequence, ledgers[-1].sequence
-        write_files(pipeline.folder / "ledgers", ledgers[:-1])
+        lake = pipeline.folder / "lake"
+        write_lake(lake, ((made.sequence, made.data) for made in ledgers[:-1]), LAYOUT, PASSPHRASES["pubnet"])
         _commit_one(pipeline, ledgers[-1])
         del ledgers
         arguments = ("--start", str(first), "--end", str(last - 1), "--workers", str(workers))
-        files = ("--source", "files", "--path", str(pipeline.folder / "ledgers"), "--log-dir", str(pipeline.folder), "--json")
-        command = pipeline.command_line("backfill", *arguments, *files)
+        source = ("--source", "lake", "--lake-url", str(lake), "--log-dir", str(pipeline.folder), "--json")
+        command = pipeline.command_line("backfill", *arguments, *source)
         environment = {**command.environment, "LUMENSTREAM_KAFKA__BACKFILL_RANGE_SIZE": str(range_size)}
         child = ChildProcess("backfill", replace(command, environment=environment))
         pipeline.cpu.begin()

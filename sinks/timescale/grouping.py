@@ -42,7 +42,7 @@ class Grouping:
             return []
         if not self.catching_up or self._most == 1 or whole[0].sequence <= self._alone_until:
             return [whole[0]]
-        group = self._bounded(whole)
+        group = self.group(whole)
         more_may_come = len(group) == len(whole) < min(self._most, behind)
         if more_may_come and not self._waited(now):
             return []
@@ -53,11 +53,13 @@ class Grouping:
         """A group that ends with this ledger was refused: its ledgers go alone."""
         self._alone_until = last
 
-    def _bounded(self, whole: Sequence[Gathered]) -> list[Gathered]:
-        group, size = [whole[0]], whole[0].size
-        for ledger in whole[1 : self._most]:
+    def group(self, whole: Sequence[Gathered]) -> list[Gathered]:
+        """So many of these ledgers as fit a group: the first, and more while there are not too many bytes."""
+        group: list[Gathered] = []
+        size = 0
+        for ledger in whole[: self._most]:
             size += ledger.size
-            if size > self._most_bytes:
+            if group and size > self._most_bytes:
                 break
             group.append(ledger)
         return group

@@ -142,10 +142,13 @@ class Reorder:
         self._evict()
         return Verdict.OUTSIDE if headers.sequence not in self._ledgers else verdict
 
-    def complete(self, limit: int) -> list[Gathered]:
-        """The next ledgers in chain order whose required parts are all here, at most `limit`. They stay until `advance`."""
+    def complete(self, limit: int, after: int | None = None) -> list[Gathered]:
+        """The next ledgers in chain order whose required parts are all here, at most `limit`. They stay until `advance`.
+
+        `after`: those behind this ledger, instead of behind the cursor.
+        """
         found: list[Gathered] = []
-        at = self._next_after(self.cursor)
+        at = self._next_after(self.cursor if after is None else after)
         while at is not None and len(found) < limit and not self._lacks(at):
             found.append(at)
             at = self._next_after(at.sequence)
@@ -155,9 +158,9 @@ class Reorder:
         """How many ledgers wait to be committed, counted up to `limit`."""
         return len(self.complete(limit))
 
-    def required_parts(self, ledger: Gathered) -> dict[str, Arrival]:
+    def required_parts(self, ledger: Gathered) -> list[Arrival]:
         """The parts of a whole ledger that its rows come from: a part that is not required yet is left to replay."""
-        return {name: ledger.parts[name] for name in self.names_required(ledger.sequence)}
+        return [ledger.parts[name] for name in self.names_required(ledger.sequence)]
 
     def names_required(self, sequence: int) -> list[str]:
         return [name for name, first in self.required.items() if first <= sequence]

@@ -75,9 +75,10 @@ class LedgerRows:
 
 
 class LedgerEncoder:
-    """Turns whole ledgers into rows."""
+    """Turns whole ledgers into rows. `history_only`: without what is of current state alone, whether the parts have it or not."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, history_only: bool = False) -> None:
+        self._current = () if history_only else CURRENT
         self._history = history_streams()
         self._further = PythonStreams()
 
@@ -86,7 +87,7 @@ class LedgerEncoder:
         try:
             opened = [parts.open_part(data) for data in encoded]
             rows = _gather(opened, _FEW)
-            changes = _gather(map(_as_stored, opened), CURRENT)
+            changes = _gather(map(_as_stored, opened), self._current) if self._current else {}
             header = _header(ledger, rows.pop(families.LEDGERS.name, []))
             sightings = Sightings.of(ledger.sequence, rows)
             close_time, number = binary.timestamptz(ledger.close_time), binary.int32(ledger.sequence)

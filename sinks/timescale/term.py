@@ -1,6 +1,7 @@
 """One term of the live sink's leader, while both servers answer: read parts, commit whole ledgers in order, prove the lead.
 
-Parts come from the consumer into the reorder window; batches of whole ledgers go through the encoder to the writer.
+Parts come from the consumer into the reorder window; batches of whole ledgers go through the encoder to the writer. The writer
+has a thread to itself: while the database takes one batch, the next is read and encoded.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Final
 
 import psycopg
@@ -18,6 +20,7 @@ from lumenstream.errors import IntegrityError
 from lumenstream.logs import get_logger
 from lumenstream.metrics import SINK_DUPLICATE_PARTS, SINK_SPLIT_GROUPS
 from lumenstream.settings import Settings
+from sinks.timescale.ahead import EncodedAhead
 from sinks.timescale.consumer import PartsConsumer
 from sinks.timescale.grouping import Grouping
 from sinks.timescale.leader import Leadership
@@ -25,9 +28,10 @@ from sinks.timescale.reorder import Gathered, Reorder, Verdict
 from sinks.timescale.state import SinkState
 from sinks.timescale.tables import LedgerEncoder, LedgerRows
 from sinks.timescale.tip import Tip
-from sinks.timescale.writer import Writer, check_chain
+from sinks.timescale.writer import Committed, Writer, check_chain
 
 POLL_SECONDS: Final = 0.1
+IDLE_POLL_SECONDS: Final = 0.01  # while the database is at work and nothing else is to be done
 OBSERVE_SECONDS: Final = 0.25
 PROVE_SECONDS: Final = 1.0  # the lead is proved before every commit, and this often without one
 SEARCH_AFTER_SECONDS: Final = 1.0  # silence after which paused partitions are read too
@@ -55,7 +59,7 @@ class Term:
         self._state = state
         self._leadership = leadership
         self._grouping = Grouping(settings.sink)
-        self._encoder = encoder
+        self._ahead = EncodedAhead(encoder)
         self._tip = tip
         self._settled = settled
         self._heard_at = time.monotonic()
@@ -65,23 +69,25 @@ class Term:
     def serve(self, consumer: PartsConsumer, reorder: Reorder, writer: Writer) -> None:
         self._state.phase = "leader"
         crashpoint("sink.after_start")
-        while not self._stop.is_set():
-            batch = self._batch(reorder)
-            if len(batch) <= 1:  # a full group is waiting otherwise: reading on would only fill the window
-                self._read(consumer, reorder, 0 if batch else POLL_SECONDS)
+        with ThreadPoolExecutor(1, "commit") as thread:
+            while not self._stop.is_set():
                 batch = self._batch(reorder)
-            if batch and self._commit(batch, reorder, writer):
-                consumer.lost.clear()
-            consumer.rewind(reorder.take_rewinds())
-            self._watch(consumer, reorder)
+                if len(batch) <= 1:  # a full group is waiting otherwise: reading on would only fill the window
+                    self._read(consumer, reorder, 0 if batch else POLL_SECONDS)
+                    batch = self._batch(reorder)
+                if batch and self._commit(batch, consumer, reorder, writer, thread):
+                    consumer.lost.clear()
+                consumer.rewind(reorder.take_rewinds())
+                self._watch(consumer, reorder)
 
     def _batch(self, reorder: Reorder) -> list[Gathered]:
         return self._grouping.choose(reorder.complete(self._grouping.limit), self._tip.lag, time.monotonic())
 
-    def _read(self, consumer: PartsConsumer, reorder: Reorder, timeout_seconds: float) -> None:
+    def _read(self, consumer: PartsConsumer, reorder: Reorder, timeout_seconds: float) -> bool:
+        """False when nothing has come."""
         arrivals = consumer.read(timeout_seconds)
         if not arrivals:
-            return
+            return False
         self._heard_at = time.monotonic()
         for part in arrivals:
             match reorder.add(part):
@@ -96,14 +102,20 @@ class Term:
         for partition in reorder.rewinds:
             if reorder.may_pause(partition):
                 consumer.pause(partition)
+        return True
 
-    def _commit(self, batch: list[Gathered], reorder: Reorder, writer: Writer) -> bool:
+    def _commit(
+        self, batch: list[Gathered], consumer: PartsConsumer, reorder: Reorder, writer: Writer, thread: ThreadPoolExecutor
+    ) -> bool:
         if not self._prove(reorder):
             return False
         ledgers = self._encoded(batch, reorder)
         started = time.monotonic()
         try:
-            done = writer.commit(ledgers, reorder.cursor, reorder.offsets_after(rows.ledger.sequence for rows in ledgers))
+            offsets = reorder.offsets_after(rows.ledger.sequence for rows in ledgers)
+            under_way = thread.submit(writer.commit, ledgers, reorder.cursor, offsets)
+            self._prepare(consumer, reorder, ledgers[-1].ledger.sequence, under_way)
+            done = under_way.result()
         except psycopg.Error as error:
             if len(ledgers) == 1 or not is_permanent(error):
                 raise
@@ -118,13 +130,24 @@ class Term:
         self._settled()
         return True
 
+    def _prepare(self, consumer: PartsConsumer, reorder: Reorder, last: int, under_way: Future[Committed]) -> None:
+        """Until the batch that ends with `last` is committed, read and encode what comes after it, as much as one group takes."""
+        while not under_way.done():
+            following = reorder.complete(self._grouping.limit, after=last)
+            group = self._grouping.group(following)
+            enough = len(following) == self._grouping.limit or len(group) < len(following)
+            read = not enough and self._read(consumer, reorder, 0)
+            encoded = self._ahead.prepare((ledger, reorder.required_parts(ledger)) for ledger in group)
+            if not read and not encoded:
+                wait((under_way,), IDLE_POLL_SECONDS)
+
     def _encoded(self, batch: list[Gathered], reorder: Reorder) -> list[LedgerRows]:
         """The rows of a batch, or of so many of its ledgers as are good and not too much together."""
         ledgers: list[LedgerRows] = []
         cursor, cursor_hash, count = reorder.cursor, reorder.cursor_hash, 0
         for gathered in batch:
             try:
-                rows = self._encoder.encode(gathered, [part.value for part in reorder.required_parts(gathered).values()])
+                rows = self._ahead.rows(gathered, reorder.required_parts(gathered))
                 check_chain([rows], cursor, cursor_hash)
             except IntegrityError:
                 if ledgers:

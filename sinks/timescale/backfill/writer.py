@@ -8,6 +8,7 @@ disk: what a crash of the database takes back is a gap again, or a range that is
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
@@ -29,7 +30,7 @@ from sinks.timescale.tables import LedgerEncoder, LedgerRows
 from sinks.timescale.writer import check_chain, copy_history, insert_ledger
 
 LOCK_PREFIX: Final = "lumenstream-range-"
-CHUNK_LEDGERS: Final = 16  # encoded and copied together: bounds memory, not the transaction
+CHUNK_LEDGERS: Final = 4  # encoded and copied together: bounds memory, not the transaction
 
 _ID_COLUMNS: Final = {"transactions_accounts": "tx_to_id", "operations": "id", "operations_accounts": "operation_id"}
 _UNION: Final = {
@@ -82,7 +83,8 @@ class RangeWriter:
         self._network = network
         self._range_size = range_size
         self._before = ""  # hash of the ledger before the range, empty where the database does not have it
-        self._encoder = LedgerEncoder()
+        self._encoder = LedgerEncoder(history_only=True)
+        self._thread = ThreadPoolExecutor(1, "encode")
         register(connection)
         register(parents)
 
@@ -182,13 +184,11 @@ class RangeWriter:
             self._connection.execute(
                 "delete from ledgers where sequence between %s and %s", (ledgers[0].sequence, ledgers[-1].sequence)
             )
-        for start in range(0, len(ledgers), CHUNK_LEDGERS):
-            chunk = ledgers[start : start + CHUNK_LEDGERS]
-            rows = [self._encoder.encode(ledger, [ledger.parts[name].value for name in sorted(parts)]) for ledger in chunk]
-            check_chain(rows, sequence, digest)
-            sequence, digest = rows[-1].header.sequence, rows[-1].header.hash.hex()
-            written = balances.insert_parents(self._parents, rows)
-            rows = tokens.extend(rows)
+        for encoded in self._encoded(ledgers, sorted(parts)):
+            check_chain(encoded, sequence, digest)
+            sequence, digest = encoded[-1].header.sequence, encoded[-1].header.hash.hex()
+            written = balances.insert_parents(self._parents, encoded)
+            rows = tokens.extend(encoded)
             written |= copy_history(self._connection, rows, tables)
             if with_ledgers:
                 self._insert_ledgers(rows)
@@ -196,6 +196,19 @@ class RangeWriter:
                 totals[table] = totals.get(table, 0) + count
             crashpoint("backfill.in_range")
         return totals
+
+    def _encoded(self, ledgers: Sequence[Gathered], parts: Sequence[str]) -> Iterator[list[LedgerRows]]:
+        """Chunk by chunk; the next one is encoded while the database takes the one before."""
+
+        def encode(start: int) -> list[LedgerRows]:
+            chunk = ledgers[start : start + CHUNK_LEDGERS]
+            return [self._encoder.encode(ledger, [ledger.parts[name].value for name in parts]) for ledger in chunk]
+
+        ahead = self._thread.submit(encode, 0)
+        for start in range(0, len(ledgers), CHUNK_LEDGERS):
+            rows = ahead.result()
+            ahead = self._thread.submit(encode, start + CHUNK_LEDGERS)
+            yield rows
 
     def _insert_ledgers(self, rows: Sequence[LedgerRows]) -> None:
         with self._connection.pipeline():
