@@ -274,7 +274,7 @@ class ApiSettings(_Section):
     max_balance_accounts: int = Field(20, ge=1, le=1000, description="accounts of one balances query")
     introspection: bool = Field(True, description="whether the schema may be asked for")
     request_timeout_seconds: float = Field(30.0, gt=0, le=600, description="of one request, and of the drain at the end")
-    query_page: bool = Field(True, description="whether / shows the query page")
+    query_page: bool = Field(True, description="whether / shows the explorer, and /graphql/query the query page")
     plans: bool = Field(True, description="compile queries that come again; false: graphql-core walks every document")
     auth_public_keys: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="accounts (G..., comma separated) whose signed requests are answered; empty: no authentication"

@@ -26,9 +26,10 @@ from psycopg import sql
 
 from lumenstream import database, kafka
 from lumenstream.bench.cpu import CpuMeter
+from lumenstream.bench.databases import bench_database
 from lumenstream.bench.lake import MadeLedger, make_ledgers
 from lumenstream.embedded.processes import ChildProcess, Command, free_port
-from lumenstream.errors import ConfigurationError, LumenstreamError, UnreachableError
+from lumenstream.errors import ConfigurationError, LumenstreamError
 from lumenstream.settings import NetworkSettings, Settings
 from lumenstream.xdr import read_header
 from schemas.messages import LedgerHeaders, Topic, partition_of, range_key
@@ -72,14 +73,7 @@ class BenchPipeline:
 
     def __enter__(self) -> Self:
         self.folder = Path(self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="lumenstream-bench-")))
-        admin_url = self._settings.database.url.get_secret_value()
-        try:
-            with psycopg.connect(admin_url, autocommit=True, connect_timeout=5) as connection:
-                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(self._name)))
-        except psycopg.OperationalError as error:
-            raise UnreachableError(f"no database for the benchmark: {str(error).strip()}", hint="make servers-up") from error
-        self._cleanup.callback(self._drop_database, admin_url)
-        self.url = psycopg.conninfo.make_conninfo(admin_url, dbname=self._name)
+        self.url = self._cleanup.enter_context(bench_database(self._settings, self._name))
         self.settings = self._settings.model_copy(
             update={
                 "kafka": self._settings.kafka.model_copy(update={"topic_prefix": self.prefix}),
@@ -214,10 +208,6 @@ class BenchPipeline:
         with child:
             if child.wait(_READY_SECONDS) != 0:
                 raise LumenstreamError(f"lumenstream {name} failed:\n{child.log_tail()}")
-
-    def _drop_database(self, admin_url: str) -> None:
-        with psycopg.connect(admin_url, autocommit=True) as connection:
-            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(self._name)))
 
     def _drop_topics(self) -> None:
         admin = AdminClient({"bootstrap.servers": self._settings.kafka.bootstrap})

@@ -17,6 +17,7 @@ import psycopg
 from psycopg import sql
 
 from lumenstream import database
+from lumenstream.bench.databases import bench_database
 from lumenstream.bench.history import HISTORY, Scale
 from lumenstream.bench.plan_reads import Read, Recorder, reads
 from lumenstream.bench.plan_seed import seed
@@ -99,21 +100,13 @@ def run(settings: Settings, rows: int = DEFAULT_ROWS, *, keep: bool = False) -> 
 
     `keep`: leave the database on the server, for the next run with `keep`.
     """
-    admin_url = settings.database.url.get_secret_value()
     name = f"{_PREFIX}{rows}_v{SCHEMA_VERSION}" if keep else f"{_PREFIX}of_{os.getpid()}"
-    url = psycopg.conninfo.make_conninfo(admin_url, dbname=name)
-    with psycopg.connect(admin_url, autocommit=True, connect_timeout=5) as admin:
-        _drop_what_was_left(admin)
-        if not _exists(admin, name):
-            admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        try:
-            migrate(url)
-            seconds = _seeded(url, rows)
-            with psycopg.connect(url, autocommit=True) as connection:
-                return {"rows": rows, "seed_seconds": round(seconds, 1), **_measured(connection, Scale(rows))}
-        finally:
-            if not keep:
-                admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    with bench_database(settings, name, keep=keep) as url:
+        _drop_what_was_left(url)
+        migrate(url)
+        seconds = _seeded(url, rows)
+        with psycopg.connect(url, autocommit=True) as connection:
+            return {"rows": rows, "seed_seconds": round(seconds, 1), **_measured(connection, Scale(rows))}
 
 
 def budget(name: str) -> int:
@@ -159,20 +152,17 @@ def _measured(connection: psycopg.Connection[Any], scale: Scale) -> dict[str, An
     return {"database_mib": size[0] if size else 0, "sequential": sequential, "over": over, "reads": ordered}
 
 
-def _exists(admin: psycopg.Connection[Any], name: str) -> bool:
-    return admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone() is not None
-
-
-def _drop_what_was_left(admin: psycopg.Connection[Any]) -> None:
+def _drop_what_was_left(url: str) -> None:
     """Databases of runs that were killed: nobody is connected to them, and the process they are named after is gone."""
-    unused = admin.execute(
-        "SELECT datname FROM pg_database d WHERE starts_with(datname, %s) "
-        "AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid)",
-        (f"{_PREFIX}of_",),
-    )
-    for (name,) in unused.fetchall():
-        if not Path(f"/proc/{name.rpartition('_')[2]}").exists():
-            admin.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
+    with psycopg.connect(url, autocommit=True) as admin:
+        unused = admin.execute(
+            "SELECT datname FROM pg_database d WHERE starts_with(datname, %s) "
+            "AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid)",
+            (f"{_PREFIX}of_",),
+        )
+        for (name,) in unused.fetchall():
+            if not Path(f"/proc/{name.rpartition('_')[2]}").exists():
+                admin.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
 
 
 def _of_history(relation: str) -> bool:

@@ -15,10 +15,10 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import psycopg
-from psycopg import sql
 
 from lumenstream import database
 from lumenstream.bench.api import serving
+from lumenstream.bench.databases import bench_database
 from lumenstream.bench.pipeline import percentile
 from lumenstream.client import AsyncClient, Event, Ledger
 from lumenstream.embedded.processes import LOOPBACK, ChildProcess
@@ -96,16 +96,9 @@ def _put(connection: psycopg.Connection[Any], sequence: int) -> None:
 @contextmanager
 def _database(settings: Settings) -> Iterator[str]:
     """The URL of a database with one ledger."""
-    admin_url = settings.database.url.get_secret_value()
-    name = f"lumenstream_bench_subscribers_{os.getpid()}"
-    with psycopg.connect(admin_url, autocommit=True) as admin:
-        admin.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-        try:
-            url = psycopg.conninfo.make_conninfo(admin_url, dbname=name)
-            runner.migrate(url)
-            with psycopg.connect(url) as connection:
-                _put(connection, FIRST)
-                connection.execute("insert into ingest_store values (%s, %s)", (database.Cursor.LATEST.value, str(FIRST)))
-            yield url
-        finally:
-            admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+    with bench_database(settings, f"lumenstream_bench_subscribers_{os.getpid()}") as url:
+        runner.migrate(url)
+        with psycopg.connect(url) as connection:
+            _put(connection, FIRST)
+            connection.execute("insert into ingest_store values (%s, %s)", (database.Cursor.LATEST.value, str(FIRST)))
+        yield url

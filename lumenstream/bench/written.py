@@ -11,12 +11,11 @@ import time
 from typing import Final
 
 import psycopg
-from psycopg import sql
 
 from lumenstream import database
+from lumenstream.bench.databases import bench_database
 from lumenstream.bench.lake import MadeLedger
 from lumenstream.bench.pipeline import PUBNET_ID, made_ledgers
-from lumenstream.errors import UnreachableError
 from lumenstream.settings import Settings
 from lumenstream.xdr import decode_ledger
 from migrations import runner
@@ -37,24 +36,15 @@ _PROGRESS_LEDGERS: Final = 100
 
 def written_database(settings: Settings, count: int) -> str:
     """The URL of a database with `count` ledgers of the public network's weight; writes what is missing of it."""
-    admin_url = settings.database.url.get_secret_value()
-    name = f"lumenstream_bench_{count}_ledgers_v{SCHEMA_VERSION}"
-    try:
-        with psycopg.connect(admin_url, autocommit=True, connect_timeout=settings.database.connect_timeout_seconds) as admin:
-            found = admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone()
-            if found is None:
-                admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    except psycopg.OperationalError as error:
-        raise UnreachableError(f"no database for the benchmark: {str(error).strip()}", hint="make servers-up") from error
-    url = psycopg.conninfo.make_conninfo(admin_url, dbname=name)
-    runner.migrate(url)
-    with psycopg.connect(url) as connection:
-        cursor = database.get_cursor(connection, database.Cursor.LATEST)
-        connection.commit()
-        _fill(connection, settings, count, cursor)
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("VACUUM ANALYZE")
-    return url
+    with bench_database(settings, f"lumenstream_bench_{count}_ledgers_v{SCHEMA_VERSION}", keep=True) as url:
+        runner.migrate(url)
+        with psycopg.connect(url) as connection:
+            cursor = database.get_cursor(connection, database.Cursor.LATEST)
+            connection.commit()
+            _fill(connection, settings, count, cursor)
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("VACUUM ANALYZE")
+        return url
 
 
 def _fill(connection: database.Connection, settings: Settings, count: int, cursor: int) -> None:

@@ -180,7 +180,7 @@ def serve(
     host: Annotated[str | None, typer.Option("--host", help="address to listen on (default: 127.0.0.1)")] = None,
     port: Annotated[int | None, typer.Option("--port", help="(default: 8001)")] = None,
 ) -> None:
-    """Serve GraphQL, the query page, /health, /ready and /metrics. Reads the database only.
+    """Serve GraphQL, the explorer, /health, /ready and /metrics. Reads the database only.
 
     Example: lumenstream serve --port 8001
     """

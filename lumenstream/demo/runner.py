@@ -146,7 +146,7 @@ def _urls(settings: Settings, roles: Roles, logs: Path) -> tuple[str, ...]:
     api = f"http://127.0.0.1:{settings.api.port}"
     others = "  ".join(f"{endpoint.role} {endpoint.url}" for endpoint in roles.endpoints if endpoint.kind != "api")
     return (
-        f"query page  {api}/",
+        f"explorer    {api}/",
         f"GraphQL     {api}{GRAPHQL_PATH}    health {api}/health    metrics {api}/metrics",
         f"/health and /metrics of: {others}",
         f"logs        {logs}",

@@ -135,7 +135,7 @@ def test_a_signal_stops_everything_and_leaves_nothing(number: signal.Signals, tm
     demo = start("--close-seconds", "0.5")
     seen: list[str] = []
     try:
-        api = wait_for(r"query page +(http://\S+)/", demo, seen)[1]
+        api = wait_for(r"explorer +(http://\S+)/", demo, seen)[1]
         wait_for(r"sink (?:[2-9]|\d\d)", demo, seen)
         with urllib.request.urlopen(f"{api}/health", timeout=10) as answer:
             assert answer.status == 200
