@@ -59,7 +59,7 @@ def run(
 
     `anew` starts a worker anew that stands still, and does not return; without it that is a StalledError.
     """
-    used = processors if processors is not None else _processors(settings)
+    used = processors if processors is not None else processors_of(settings)
     status = Status()
     status.restarts = restarts
     metrics.WORKER_RESTARTS.inc(restarts)
@@ -88,7 +88,8 @@ def run(
         server.stop()
 
 
-def _processors(settings: Settings) -> list[Processor]:
+def processors_of(settings: Settings) -> list[Processor]:
+    """The configured processors; of history only in a worker for backfills."""
     process = settings.process
     return registry.create(process.processors or None, settings.network.network_id(), history_only=process.backfill)
 

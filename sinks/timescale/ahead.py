@@ -15,10 +15,11 @@ Parts = Sequence[Arrival]
 
 
 class EncodedAhead:
-    """Remembers no more than what `prepare` was last given."""
+    """Remembers no more than what `prepare` was last given, and of that no more than `most_rows` history rows and one ledger."""
 
-    def __init__(self, encoder: LedgerEncoder) -> None:
+    def __init__(self, encoder: LedgerEncoder, most_rows: int) -> None:
         self._encoder = encoder
+        self._most_rows = most_rows
         self._made: dict[int, tuple[Parts, LedgerRows | None]] = {}
 
     def rows(self, ledger: Gathered, parts: Parts) -> LedgerRows:
@@ -29,15 +30,17 @@ class EncodedAhead:
     def prepare(self, following: Iterable[tuple[Gathered, Parts]]) -> bool:
         """Make the rows of one more of these ledgers; False when none is left. A wrong one is left to `rows` to tell of."""
         former, self._made = self._made, {}
-        worked = False
+        count = 0
         for ledger, parts in following:
+            if count >= self._most_rows:
+                break
             known = former.get(ledger.sequence)
-            if known is not None and known[0] == parts:
-                self._made[ledger.sequence] = known
-            elif not worked:
-                worked = True
-                self._made[ledger.sequence] = parts, self._try(ledger, parts)
-        return worked
+            made = known if known is not None and known[0] == parts else (parts, self._try(ledger, parts))
+            self._made[ledger.sequence] = made
+            if made is not known:
+                return True
+            count += made[1].history_count if made[1] is not None else 0
+        return False
 
     def _try(self, ledger: Gathered, parts: Parts) -> LedgerRows | None:
         try:

@@ -207,9 +207,9 @@ class Reorder:
         first_seen = min((ledger.since for ledger in self._ledgers.values()), default=self._advanced_at)
         return Waiting(None, (), {}, max(first_seen, self._advanced_at))
 
-    def may_pause(self, partition: int) -> bool:
-        """False for a partition where parts of the next ledger are still expected."""
-        ledger = self._next_after(self.cursor)
+    def may_pause(self, partition: int, after: int | None = None) -> bool:
+        """False for a partition where parts of the ledger behind the cursor, or behind `after`, are still expected."""
+        ledger = self._next_after(self.cursor if after is None else after)
         return ledger is None or partition not in ledger.offsets or not self._lacks(ledger)
 
     def take_rewinds(self) -> dict[int, int]:

@@ -59,7 +59,8 @@ class Term:
         self._state = state
         self._leadership = leadership
         self._grouping = Grouping(settings.sink)
-        self._ahead = EncodedAhead(encoder)
+        self._ahead = EncodedAhead(encoder, settings.sink.group_rows)
+        self._problem: IntegrityError | None = None  # in what was read during a commit
         self._tip = tip
         self._settled = settled
         self._heard_at = time.monotonic()
@@ -77,14 +78,16 @@ class Term:
                     batch = self._batch(reorder)
                 if batch and self._commit(batch, consumer, reorder, writer, thread):
                     consumer.lost.clear()
+                if self._problem is not None:
+                    raise self._problem
                 consumer.rewind(reorder.take_rewinds())
                 self._watch(consumer, reorder)
 
     def _batch(self, reorder: Reorder) -> list[Gathered]:
         return self._grouping.choose(reorder.complete(self._grouping.limit), self._tip.lag, time.monotonic())
 
-    def _read(self, consumer: PartsConsumer, reorder: Reorder, timeout_seconds: float) -> bool:
-        """False when nothing has come."""
+    def _read(self, consumer: PartsConsumer, reorder: Reorder, timeout_seconds: float, after: int | None = None) -> bool:
+        """False when nothing has come. `after`: the last ledger of the batch that is being committed."""
         arrivals = consumer.read(timeout_seconds)
         if not arrivals:
             return False
@@ -100,7 +103,7 @@ class Term:
                 case Verdict.OUTSIDE | Verdict.ADDED:
                     pass
         for partition in reorder.rewinds:
-            if reorder.may_pause(partition):
+            if reorder.may_pause(partition, after):
                 consumer.pause(partition)
         return True
 
@@ -111,9 +114,9 @@ class Term:
             return False
         ledgers = self._encoded(batch, reorder)
         started = time.monotonic()
+        offsets = reorder.offsets_after(rows.ledger.sequence for rows in ledgers)
+        under_way = thread.submit(writer.commit, ledgers, reorder.cursor, offsets)
         try:
-            offsets = reorder.offsets_after(rows.ledger.sequence for rows in ledgers)
-            under_way = thread.submit(writer.commit, ledgers, reorder.cursor, offsets)
             self._prepare(consumer, reorder, ledgers[-1].ledger.sequence, under_way)
             done = under_way.result()
         except psycopg.Error as error:
@@ -123,6 +126,8 @@ class Term:
             _log.warning("a group was refused, its ledgers go one by one", ledgers=len(ledgers), error=str(error))
             self._grouping.split(ledgers[-1].ledger.sequence)
             return False
+        finally:
+            del under_way  # its exception's traceback holds this frame: a circle that would keep the whole window
         crashpoint("sink.after_commit")
         reorder.advance(done.last, done.last_hash, time.time())
         self._tip.committed(rows.ledger for rows in ledgers)
@@ -131,12 +136,20 @@ class Term:
         return True
 
     def _prepare(self, consumer: PartsConsumer, reorder: Reorder, last: int, under_way: Future[Committed]) -> None:
-        """Until the batch that ends with `last` is committed, read and encode what comes after it, as much as one group takes."""
-        while not under_way.done():
-            following = reorder.complete(self._grouping.limit, after=last)
+        """Until the batch that ends with `last` is committed, read and encode what comes after it, as much as the next one takes.
+
+        What is wrong with that is a problem for afterwards: the batch is good, or its own error tells more.
+        """
+        limit = self._grouping.limit if self._grouping.catching_up else 1
+        while not under_way.done() and self._problem is None:
+            following = reorder.complete(limit, after=last)
             group = self._grouping.group(following)
-            enough = len(following) == self._grouping.limit or len(group) < len(following)
-            read = not enough and self._read(consumer, reorder, 0)
+            enough = len(following) == limit or len(group) < len(following)
+            try:
+                read = not enough and self._read(consumer, reorder, 0, last)
+            except IntegrityError as error:
+                self._problem = error
+                return
             encoded = self._ahead.prepare((ledger, reorder.required_parts(ledger)) for ledger in group)
             if not read and not encoded:
                 wait((under_way,), IDLE_POLL_SECONDS)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import random
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -14,7 +18,7 @@ from psycopg import sql
 from lumenstream.bench.lake import make_ledgers
 from lumenstream.bench.pipeline import PUBNET_ID
 from lumenstream.embedded.processes import free_port
-from lumenstream.errors import IntegrityError, LumenstreamError
+from lumenstream.errors import FencedError, IntegrityError, LumenstreamError
 from lumenstream.xdr import decode_ledger
 from lumenstream.xdr.files import read_ledgers
 from processors import registry
@@ -22,8 +26,8 @@ from schemas import families
 from schemas.market_rows import ClaimableBalanceChange, ClaimableBalanceClaimantRow
 from schemas.messages import PartHeaders, PartKind
 from schemas.parts import SCHEMA_VERSION, encode
-from sinks.timescale.reorder import Arrival, Gathered
-from sinks.timescale.tables import LedgerEncoder
+from sinks.timescale.reorder import Arrival, Gathered, Reorder, Verdict
+from sinks.timescale.tables import LedgerEncoder, LedgerRows
 from sinks.timescale.writer import Writer, check_chain
 from tests.integration.sink_world import (
     PARTITIONS,
@@ -58,6 +62,20 @@ def other_url(empty_database_url: str) -> str:
 
     migrate(empty_database_url)
     return empty_database_url
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The ledgers of the parts that a sink reads."""
+    found: list[int] = []
+    add = Reorder.add
+
+    def note(self: Reorder, part: Arrival) -> Verdict:
+        found.append(part.headers.sequence)
+        return add(self, part)
+
+    monkeypatch.setattr(Reorder, "add", note)
+    return found
 
 
 def real_chain(folder: Path) -> list[Gathered]:
@@ -210,4 +228,105 @@ def test_the_lag_is_what_lies_on_the_topic_and_is_not_committed(world: World) ->
         assert world.cursor() == 109
         details = health(port)[1]
         assert details["lag_seconds"] > 0 and details["catching_up"] is False
+    assert running.error is None
+
+
+@contextmanager
+def held_commits(world: World) -> Iterator[Callable[[], bool]]:
+    """No commit gets further than its first rows until the end of the block; tells whether one has come to that."""
+    with psycopg.connect(world.database_url) as holder, psycopg.connect(world.database_url, autocommit=True) as watcher:
+        holder.execute("lock table transactions in share mode")
+
+        def waits() -> bool:
+            found = watcher.execute("select count(*) from pg_locks where not granted and relation = 'transactions'::regclass")
+            return found.fetchone() != (0,)
+
+        yield waits
+        holder.rollback()
+
+
+def test_what_follows_a_commit_is_read_and_encoded_meanwhile(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    chain, encoded = make_chain(6, 100, 20), list[int]()
+    encode_ledger = LedgerEncoder.encode
+
+    def encode_and_note(self: LedgerEncoder, ledger: Gathered, parts: Iterable[bytes]) -> LedgerRows:
+        encoded.append(ledger.sequence)
+        return encode_ledger(self, ledger, parts)
+
+    monkeypatch.setattr(LedgerEncoder, "encode", encode_and_note)
+    world.send(chain[:1])
+    run_until(world, 100)
+    with RunningSink(world.settings(group_threshold=0, group_ledgers=4)) as running:
+        with held_commits(world) as waits:
+            world.send(chain[1:5])
+            wait_for(waits, "a commit")
+            world.send(chain[5:])
+            wait_for(lambda: max(encoded) > 104, "a ledger of the next group")
+            assert world.cursor() == 100
+        wait_for(lambda: world.cursor() == 119 or not running.alive, f"the end: {running.error}")
+    assert running.error is None
+    assert sorted(encoded) == list(range(100, 120)), "made ahead, and not made again"
+
+
+def test_what_is_wrong_behind_a_batch_stops_the_sink_after_it(world: World, read: list[int]) -> None:
+    """Guards: an error in what was read during a commit must not hide that the commit went well."""
+    chain = make_chain(6, 100, 4)
+    world.send(chain[:1])
+    with RunningSink(world.settings()) as running:
+        wait_for(lambda: world.cursor() == 100)
+        with held_commits(world) as waits:
+            world.send(chain[1:2])
+            wait_for(waits, "a commit")
+            world.send(chain[2:3], network_id="ab" * 32)
+            wait_for(lambda: 102 in read, "the wrong part")
+            assert running.alive
+        wait_for(lambda: not running.alive)
+    assert isinstance(running.error, IntegrityError) and "ledger 102" in str(running.error)
+    assert world.cursor() == 101
+
+
+def test_a_writer_that_moved_the_cursor_is_told_of_before_what_was_read_meanwhile(world: World, read: list[int]) -> None:
+    chain = make_chain(6, 100, 4)
+    world.send(chain[:1])
+    with RunningSink(world.settings()) as running:
+        wait_for(lambda: world.cursor() == 100)
+        with psycopg.connect(world.database_url) as other:
+            other.execute("update ingest_store set value = '150' where key = 'latest_ingest_ledger'")
+            world.send(chain[1:2])
+            with psycopg.connect(world.database_url, autocommit=True) as watcher:
+                blocked = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+                wait_for(lambda: watcher.execute(blocked).fetchone() != (0,), "a commit")
+            world.send(chain[2:3], network_id="ab" * 32)
+            wait_for(lambda: 102 in read, "the wrong part")
+            other.commit()
+        wait_for(lambda: not running.alive)
+    assert isinstance(running.error, FencedError)
+
+
+def test_a_refused_commit_keeps_nothing_of_its_term(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards: a future in a frame of its own error kept the window of every term that ended so, until a full collection."""
+    terms: list[weakref.ref[Reorder]] = []
+    made = Reorder.__init__
+
+    def note(self: Reorder, **arguments: Any) -> None:
+        terms.append(weakref.ref(self))
+        made(self, **arguments)
+
+    monkeypatch.setattr(Reorder, "__init__", note)
+    world.send(make_chain(6, 100, 2))
+    with psycopg.connect(world.database_url, autocommit=True) as connection:
+        connection.execute(
+            "create function refuse() returns trigger language plpgsql as "
+            "$$ begin raise exception 'no space' using errcode = 'disk_full'; end $$"
+        )
+        connection.execute("create trigger refuse before insert on ledgers execute function refuse()")
+        gc.disable()
+        try:
+            with RunningSink(world.settings()) as running:
+                wait_for(lambda: len(terms) > 2 or not running.alive, "a third term")
+                assert [term() for term in terms[:-1]] == [None] * (len(terms) - 1)
+                connection.execute("drop trigger refuse on ledgers")
+                wait_for(lambda: world.cursor() == 101 or not running.alive, "the end")
+        finally:
+            gc.enable()
     assert running.error is None

@@ -9,11 +9,13 @@ import orjson
 import pytest
 
 from lumenstream.errors import ConfigurationError
+from lumenstream.settings import ProcessSettings, Settings
 from lumenstream.xdr import rows
-from processors import registry
+from processors import registry, worker
 from processors.derive import derive_rows
 from processors.port import Processor
 from schemas.families import OPERATIONS_ACCOUNTS, SAC_BALANCE_CHANGES, STATE_CHANGES, TRANSACTIONS_ACCOUNTS, SacBalanceChange
+from schemas.history import CURRENT_STATE
 from schemas.participation import union_accounts
 from schemas.parts import Part
 from schemas.processors import PROCESSORS
@@ -58,6 +60,21 @@ def test_the_registry_is_the_contract() -> None:
 def test_processors_emit_their_own_families_only(name: str) -> None:
     (processor,) = registry.create([name], NETWORK)
     assert processor.process(BUSY).rows.keys() <= set(PROCESSORS[name].families)
+
+
+def test_processors_of_history_and_of_state_can_leave_the_state_out() -> None:
+    mixed = {
+        spec.name
+        for spec in PROCESSORS.values()
+        if not CURRENT_STATE.isdisjoint(spec.families) and not CURRENT_STATE.issuperset(spec.families)
+    }
+    assert registry.HISTORY_ONLY.keys() == mixed
+    for backfill in (False, True):
+        made = worker.processors_of(Settings(process=ProcessSettings(backfill=backfill)))
+        state = {
+            family for processor in made if processor.name in mixed for family in processor.process(BUSY).rows
+        } & CURRENT_STATE
+        assert state == (set() if backfill else {"trustline_changes"})
 
 
 def test_a_subset_keeps_the_order_of_the_registry() -> None:

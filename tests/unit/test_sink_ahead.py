@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -18,6 +19,7 @@ from tests.unit.test_processor_registry import BUSY
 
 HEADER = BUSY.header
 NAMES = ("participants", "accounts", "trustlines")
+MOST_ROWS = 1_000
 
 
 class CountingEncoder(LedgerEncoder):
@@ -58,16 +60,16 @@ def busy() -> Gathered:
 
 def test_rows_made_ahead_are_made_once_and_are_the_rows() -> None:
     encoder = CountingEncoder()
-    ahead, ledger, parts = EncodedAhead(encoder), busy(), parts_of()
+    ahead, ledger, parts = EncodedAhead(encoder, MOST_ROWS), busy(), parts_of()
     assert ahead.prepare([(ledger, parts)])
-    assert not ahead.prepare([(ledger, parts_of())])  # equal parts, though they came another time
+    assert not ahead.prepare([(ledger, parts_of())])
     assert ahead.rows(ledger, parts).history == LedgerEncoder().encode(ledger, [part.value for part in parts]).history
     assert encoder.encoded == [HEADER.sequence]
 
 
 def test_rows_of_other_parts_are_made_anew() -> None:
     encoder = CountingEncoder()
-    ahead, ledger = EncodedAhead(encoder), busy()
+    ahead, ledger = EncodedAhead(encoder, MOST_ROWS), busy()
     ahead.prepare([(ledger, parts_of())])
     assert ahead.prepare([(ledger, parts_of(version=2))])
     ahead.rows(ledger, parts_of(version=3))
@@ -76,15 +78,24 @@ def test_rows_of_other_parts_are_made_anew() -> None:
 
 def test_what_is_not_asked_for_any_more_is_forgotten() -> None:
     encoder = CountingEncoder()
-    ahead, ledger, parts = EncodedAhead(encoder), busy(), parts_of()
+    ahead, ledger, parts = EncodedAhead(encoder, MOST_ROWS), busy(), parts_of()
     ahead.prepare([(ledger, parts)])
     assert not ahead.prepare([])
     ahead.rows(ledger, parts)
     assert encoder.encoded == [HEADER.sequence] * 2
 
 
+def test_rows_made_ahead_are_bounded() -> None:
+    encoder, parts = CountingEncoder(), parts_of()
+    wanted = [(replace(busy(), sequence=sequence), parts) for sequence in (HEADER.sequence, HEADER.sequence + 1)]
+    one_is_enough = EncodedAhead(encoder, 1)
+    assert one_is_enough.prepare(wanted)
+    assert not one_is_enough.prepare(wanted)
+    assert encoder.encoded == [HEADER.sequence]
+
+
 def test_a_wrong_ledger_is_told_of_in_its_turn() -> None:
-    ahead, ledger, parts = EncodedAhead(LedgerEncoder()), busy(), parts_of(names=["accounts"])
+    ahead, ledger, parts = EncodedAhead(LedgerEncoder(), MOST_ROWS), busy(), parts_of(names=["accounts"])
     assert ahead.prepare([(ledger, parts)])
     assert not ahead.prepare([(ledger, parts)])
     with pytest.raises(IntegrityError, match="hold 0 ledger rows"):

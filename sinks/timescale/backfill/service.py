@@ -186,6 +186,8 @@ class _BackfillSink:
         return self._writer
 
     def _drop(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
         for connection in self._connections:
             connection.close()
         self._connections, self._connection, self._writer = (), None, None

@@ -30,7 +30,7 @@ from sinks.timescale.tables import LedgerEncoder, LedgerRows
 from sinks.timescale.writer import check_chain, copy_history, insert_ledger
 
 LOCK_PREFIX: Final = "lumenstream-range-"
-CHUNK_LEDGERS: Final = 4  # encoded and copied together: bounds memory, not the transaction
+CHUNK_LEDGERS: Final = 4  # encoded and copied together; two chunks are in memory
 
 _ID_COLUMNS: Final = {"transactions_accounts": "tx_to_id", "operations": "id", "operations_accounts": "operation_id"}
 _UNION: Final = {
@@ -87,6 +87,10 @@ class RangeWriter:
         self._thread = ThreadPoolExecutor(1, "encode")
         register(connection)
         register(parents)
+
+    def close(self) -> None:
+        """The connections are the caller's to close."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     def write(self, found: OpenRange, *, thorough: bool = False) -> Mapping[str, int] | None:
         """Write a whole range. Returns rows by table; None when it has ended meanwhile, and nothing was written.
@@ -205,10 +209,13 @@ class RangeWriter:
             return [self._encoder.encode(ledger, [ledger.parts[name].value for name in parts]) for ledger in chunk]
 
         ahead = self._thread.submit(encode, 0)
-        for start in range(0, len(ledgers), CHUNK_LEDGERS):
-            rows = ahead.result()
-            ahead = self._thread.submit(encode, start + CHUNK_LEDGERS)
-            yield rows
+        try:
+            for start in range(0, len(ledgers), CHUNK_LEDGERS):
+                rows = ahead.result()
+                ahead = self._thread.submit(encode, start + CHUNK_LEDGERS)
+                yield rows
+        finally:
+            del ahead  # its exception's traceback holds this frame: a circle that would keep the parts of the range
 
     def _insert_ledgers(self, rows: Sequence[LedgerRows]) -> None:
         with self._connection.pipeline():
