@@ -8,7 +8,9 @@ from typing import Annotated, Literal
 import typer
 
 _Source = Literal["files", "lake", "rpc", "sandbox"]
-SourceOption = Annotated[_Source | None, typer.Option("--source", help="where ledgers come from (default: sandbox)")]
+SourceOption = Annotated[
+    _Source | None, typer.Option("--source", help="where ledgers come from (default: sandbox, refused for pubnet and testnet)")
+]
 PathOption = Annotated[Path | None, typer.Option("--path", help="files: a ledger file or a folder of them, any known format")]
 RpcOption = Annotated[str | None, typer.Option("--rpc-url", help="rpc: URL of a Stellar RPC server")]
 LakeOption = Annotated[

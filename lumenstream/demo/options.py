@@ -71,7 +71,7 @@ def settings_for(options: DemoOptions, database_url: str, bootstrap: str) -> Set
         sandbox_ends_after = options.max_ledgers or DEFAULT_ONCE_SANDBOX_LEDGERS
     flags: dict[str, Any] = {
         "kafka__partitions": _PARTITIONS,
-        **({"network__name": "sandbox"} if options.source == "sandbox" else {}),
+        **({"network__name": "sandbox", "network__passphrase": ""} if options.source == "sandbox" else {}),
         **options.flags,
         "database__url": database_url,
         "kafka__bootstrap": bootstrap,

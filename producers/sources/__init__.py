@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import assert_never
+from typing import Final, assert_never
 
+from lumenstream.errors import ConfigurationError
 from lumenstream.retry import RetryPolicy, Wait
 from lumenstream.rpc import checked_server
-from lumenstream.settings import ProducerSettings, Settings
+from lumenstream.settings import PASSPHRASES, NetworkSettings, ProducerSettings, Settings
 from producers.sources.files import FilesSource, checked_path
 from producers.sources.lake import LakeSource, located
 from producers.sources.port import Extent, LedgerSource, SourceLedger
@@ -15,6 +16,7 @@ from producers.sources.sandbox import SandboxSource
 from sandbox import SandboxSettings
 
 __all__ = ["Extent", "FilesSource", "LakeSource", "LedgerSource", "RpcSource", "SandboxSource", "SourceLedger", "check", "create"]
+_PUBLIC: Final = ("pubnet", "testnet")
 
 
 def check(settings: Settings) -> None:
@@ -27,7 +29,7 @@ def check(settings: Settings) -> None:
         case "rpc":
             checked_server(settings.producer.rpc_url)
         case "sandbox":
-            pass
+            _refuse_public(settings.network)
         case _:
             assert_never(settings.producer.source)
 
@@ -60,6 +62,7 @@ def create(settings: Settings, wait: Wait, *, paced: bool = True) -> LedgerSourc
                 retry=retry_policy(producer),
             )
         case "sandbox":
+            _refuse_public(settings.network)
             network = SandboxSettings(
                 network_passphrase=passphrase,
                 seed=settings.sandbox.seed,
@@ -69,6 +72,17 @@ def create(settings: Settings, wait: Wait, *, paced: bool = True) -> LedgerSourc
             return SandboxSource(network, wait, settings.sandbox.max_ledgers, paced=paced)
         case _:
             assert_never(producer.source)
+
+
+def _refuse_public(network: NetworkSettings) -> None:
+    """ConfigurationError on pubnet and testnet, whatever they are called: made-up ledgers would bear their network id."""
+    passphrase = network.resolved_passphrase()
+    for name in _PUBLIC:
+        if name == network.name or PASSPHRASES[name] == passphrase:
+            raise ConfigurationError(
+                f"source sandbox makes ledgers up, which {name} must not have",
+                hint="name its own: --source rpc --rpc-url URL, or --source lake (LUMENSTREAM_PRODUCER__SOURCE)",
+            )
 
 
 def retry_policy(settings: ProducerSettings) -> RetryPolicy:

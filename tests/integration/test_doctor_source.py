@@ -54,6 +54,13 @@ def test_a_lake_and_its_newest_ledger(make: Callable[..., Settings], chain: list
     assert nowhere.level == Level.FAIL and "LUMENSTREAM_LAKE__URL" in nowhere.mend
 
 
+def test_the_sandbox_is_no_source_of_a_public_network(make: Callable[..., Settings]) -> None:
+    (found,) = source_lines(make())
+    assert found.level == Level.OK
+    (refused,) = source_lines(make(network__name="testnet"))
+    assert refused.level == Level.FAIL and "makes ledgers up" in refused.text and "--source lake" in refused.mend
+
+
 def test_an_rpc_server_and_its_window(make: Callable[..., Settings], rpc: RpcStub, database_url: str) -> None:
     settings = make(producer__source="rpc", producer__rpc_url=rpc.url)
     (found,) = source_lines(settings)

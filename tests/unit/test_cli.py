@@ -19,6 +19,7 @@ from lumenstream.bench import BENCHMARKS
 from lumenstream.cli.main import build, main
 from lumenstream.cli.options import GLOBAL_OPTIONS
 from lumenstream.errors import ConfigurationError, ExitCode
+from lumenstream.settings import PASSPHRASES
 
 COMMANDS = (
     *("demo", "up", "maintain", "migrate", "topics", "doctor"),
@@ -139,6 +140,10 @@ def test_a_mistake_in_the_command_line_is_exit_code_2_with_a_suggestion(
         (("produce", "--source", "rpc", "--rpc-url", "rpc.example/secret"), ExitCode.CONFIGURATION, "not of the form"),
         (("produce", "--source", "files"), ExitCode.CONFIGURATION, "needs a path"),
         (("produce", "--source", "files", "--path", "/nope"), ExitCode.CONFIGURATION, "/nope does not exist"),
+        (("produce", "--network", "pubnet"), ExitCode.CONFIGURATION, "makes ledgers up"),
+        (("up", "--network", "testnet"), ExitCode.CONFIGURATION, "--source lake"),
+        (("backfill", "--start", "2", "--end", "3", "--network", "pubnet"), ExitCode.CONFIGURATION, "--source rpc"),
+        (("produce", "--network-passphrase", PASSPHRASES["pubnet"]), ExitCode.CONFIGURATION, "which pubnet must not have"),
         (("bench", "nothing"), ExitCode.CONFIGURATION, next(iter(BENCHMARKS))),
         (("demo", "--network", "futurenet"), ExitCode.CONFIGURATION, "--ledgers"),
         (("demo", "--ledgers", "nowhere"), ExitCode.CONFIGURATION, "nowhere does not exist"),

@@ -19,9 +19,10 @@ from lumenstream.demo.follow import LogFollower
 from lumenstream.demo.interrupts import stop_on_signals
 from lumenstream.demo.options import DemoOptions, settings_for
 from lumenstream.errors import ConfigurationError
-from lumenstream.settings import DatabaseSettings, Settings, load_settings
+from lumenstream.settings import PASSPHRASES, DatabaseSettings, Settings, load_settings
 from lumenstream.status import DatabaseStatus, Endpoint, Monitor, Samples, Snapshot, Stage, endpoints, scrape, stage_of
 from lumenstream.xdr.files import ledger_files
+from producers import sources
 from sandbox import Sandbox, SandboxSettings
 
 PRODUCER = "lumenstream_produced_ledger {ledger}\nlumenstream_produced_ledgers_total {count}\nprocess_resident_memory_bytes 1e8\n"
@@ -198,6 +199,13 @@ def test_the_demo_follows_public_networks_from_their_newest_ledger() -> None:
     with pytest.raises(ConfigurationError, match="no ledgers of futurenet"):
         DemoOptions(flags={"network__name": "futurenet"}).check()
     assert settings_for(DemoOptions(flags={}), "postgresql://h/d", "127.0.0.1:1").producer.begin == "oldest"
+
+
+def test_the_demo_s_own_network_is_the_sandbox_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LUMENSTREAM_NETWORK__NAME", "pubnet")
+    monkeypatch.setenv("LUMENSTREAM_NETWORK__PASSPHRASE", PASSPHRASES["pubnet"])
+    sources.check(made := settings_for(DemoOptions(flags={}), "postgresql://h/d", "127.0.0.1:1"))
+    assert made.network.resolved_passphrase() == PASSPHRASES["sandbox"]
 
 
 def test_what_a_folder_holds_is_told_from_headers(tmp_path: Path) -> None:

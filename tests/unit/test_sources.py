@@ -13,7 +13,7 @@ import pytest
 
 from lumenstream.bench.lakefiles import lake_objects, write_lake
 from lumenstream.errors import ConfigurationError, IntegrityError
-from lumenstream.settings import LakeSettings, load_settings
+from lumenstream.settings import PASSPHRASES, LakeSettings, load_settings
 from producers import sources
 from producers.header import NetworkCheck, checked_header
 from producers.sources import FilesSource, LakeSource, LedgerSource, RpcSource, SandboxSource, SourceLedger
@@ -174,6 +174,18 @@ class TestSandbox:
         source = SandboxSource(SandboxSettings(close_seconds=10, transactions_per_ledger=0), stop_at_tip)
         assert [ledger.sequence for ledger in source.ledgers(None)] == [2]
 
+    def test_the_stop_ends_the_way_to_a_ledger_far_away(self) -> None:
+        """Guards: the chain up to the resume point was made again without a look at the stop."""
+        asked: list[float] = []
+
+        def wait(seconds: float) -> bool:
+            asked.append(seconds)
+            return len(asked) == 3
+
+        source = SandboxSource(NETWORK, wait)
+        assert list(source.ledgers(10**9)) == []
+        assert asked == [0, 0, 0]
+
 
 class TestCreate:
     def test_each_source_by_its_setting(self, chain: list[ClosedLedger], tmp_path: Path) -> None:
@@ -187,6 +199,20 @@ class TestCreate:
         assert [type(source) for source in made] == [FilesSource, LakeSource, RpcSource, SandboxSource]
         for source in made:
             source.close()
+
+    @pytest.mark.parametrize("network", ["pubnet", "testnet"])
+    def test_no_ledgers_are_made_up_for_a_public_network(self, network: str) -> None:
+        """By its name, which a passphrase of one's own does not change, and by its passphrase under another name."""
+        for flags in (
+            {"network__name": network},
+            {"network__name": network, "network__passphrase": "mine"},
+            {"network__name": "mine", "network__passphrase": PASSPHRASES[network]},
+        ):
+            for refused in (sources.check, lambda settings: sources.create(settings, keep_going)):
+                with pytest.raises(ConfigurationError, match=f"which {network} must not have") as error:
+                    refused(load_settings(**flags))
+                assert "--rpc-url" in error.value.hint and "--source lake" in error.value.hint
+        sources.check(load_settings(network__name="mine", network__passphrase="mine"))
 
     def test_files_need_a_path(self) -> None:
         with pytest.raises(ConfigurationError, match="needs a path"):
