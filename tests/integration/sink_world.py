@@ -51,6 +51,7 @@ from schemas.state_changes import (
     TrustlineChange,
 )
 from sinks.timescale.layouts import HISTORY
+from sinks.timescale.reorder import Arrival, Gathered
 from tests.integration import market_world, token_world
 
 NETWORK = NetworkSettings(name="sandbox")
@@ -279,6 +280,14 @@ class RunningSink:
     @property
     def alive(self) -> bool:
         return self._thread.is_alive()
+
+
+def gather(ledger: FakeLedger, names: Sequence[str]) -> Gathered:
+    """The ledger with the parts of these processors, as a sink has gathered it."""
+    closed, digest = ledger.headers(names[0]).close_time, ledger.headers(names[0]).ledger_hash
+    found = Gathered(ledger.sequence, ledger.previous, closed, digest, 0.0)
+    found.parts = {name: Arrival(ledger.headers(name), encode(ledger.parts[name]), 0, ledger.sequence, 0.0) for name in names}
+    return found
 
 
 def dump(url: str, without: Sequence[str] = ()) -> dict[str, list[tuple[Any, ...]]]:

@@ -11,11 +11,9 @@ import pytest
 from lumenstream.embedded.processes import free_port
 from migrations import runner
 from schemas.history import history_processors
-from schemas.parts import encode
 from schemas.processors import PROCESSORS
 from sinks.timescale.backfill.ranges import OpenRange, Planned
 from sinks.timescale.backfill.writer import RangeWriter
-from sinks.timescale.reorder import Arrival, Gathered
 from tests.integration.sink_world import (
     NETWORK,
     PARTITIONS,
@@ -23,6 +21,7 @@ from tests.integration.sink_world import (
     RunningSink,
     World,
     dump,
+    gather,
     health,
     make_chain,
     reach,
@@ -116,10 +115,3 @@ def test_a_replay_fills_the_past(database_url: str, empty_database_url: str) -> 
     assert {table: rows for table, rows in after.items() if table not in history} == {
         table: rows for table, rows in before.items() if table not in history
     }
-
-
-def gather(ledger: FakeLedger, names: Sequence[str]) -> Gathered:
-    closed, digest = ledger.headers(names[0]).close_time, ledger.headers(names[0]).ledger_hash
-    found = Gathered(ledger.sequence, ledger.previous, closed, digest, 0.0)
-    found.parts = {name: Arrival(ledger.headers(name), encode(ledger.parts[name]), 0, ledger.sequence, 0.0) for name in names}
-    return found
