@@ -120,13 +120,23 @@ def test_compose_file_has_every_role_with_health_check_and_limit() -> None:
     services = compose["services"]
     roles = {"producer", "worker", "sink", "publisher", "maintenance", "api"}
     servers = {"kafka", "database", "prometheus", "grafana"}
-    assert services.keys() == roles | servers | {"migrate", "topics"}
+    assert services.keys() == roles | servers | {"migrate", "topics", "bootstrap"}
     for name in roles | servers:
         assert services[name]["healthcheck"]["test"], name
         assert services[name]["deploy"]["resources"]["limits"]["memory"], name
     assert services["worker"]["deploy"]["replicas"] > 1
-    for name in roles | {"migrate"}:
+    for name in roles | {"migrate", "bootstrap"}:
         assert "depends_on" in services[name], name
+
+
+def test_compose_tells_every_role_of_the_archive_and_bootstraps_only_when_asked() -> None:
+    """The producer waits for a bootstrap where an archive is set; a bootstrap with every `up` would meet the sink's lock."""
+    services = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
+    for role in ("producer", "bootstrap", "sink"):
+        assert services[role]["environment"]["LUMENSTREAM_ARCHIVE__URL"] == "${LUMENSTREAM_ARCHIVE__URL:-}"
+    assert (services["bootstrap"]["command"], services["bootstrap"]["profiles"]) == (["bootstrap"], ["bootstrap"])
+    assert services["bootstrap"]["restart"] == "no"
+    assert all("profiles" not in services[role] for role in ("producer", "worker", "sink", "publisher", "maintenance", "api"))
 
 
 def test_compose_file_holds_no_secret() -> None:

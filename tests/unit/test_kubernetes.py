@@ -16,6 +16,7 @@ from lumenstream.cli.main import build
 from lumenstream.masking import leaves
 from lumenstream.settings import Settings, load_settings
 from lumenstream.status import targets
+from producers import sources
 from tests.unit.test_house import REPOSITORY, metric_names, names_in
 
 # It has no types: mypy sees what is used here.
@@ -26,6 +27,7 @@ BASE = FOLDER / "base"
 VERSION = "1.31"  # the oldest Kubernetes that these are for
 PAGES = {"/health", "/ready", "/metrics"}
 COMPONENT = "app.kubernetes.io/component"
+RPC_URL = "LUMENSTREAM_PRODUCER__RPC_URL"
 PORTS = {
     "producer": "producer.http_port",
     "worker": "process.http_port",
@@ -34,6 +36,7 @@ PORTS = {
     "maintenance": "maintenance.http_port",
     "api": "api.port",
 }
+JOBS = ("migrate", "bootstrap")
 
 
 def documents(path: Path) -> list[dict[str, Any]]:
@@ -145,6 +148,70 @@ def test_selectors_find_pods_and_policies_open_the_right_ports() -> None:
     assert sorted(chosen) == sorted(labels), "every pod is under one policy"
     ports = {port["port"] for policy in policies.values() for rule in policy["spec"]["ingress"] for port in rule["ports"]}
     assert ports == {defaults()[setting] for setting in PORTS.values()}
+
+
+def commands(section: str) -> list[str]:
+    """The shell commands under a heading of the README, one a line, loops written out."""
+    text = re.split(rf"^## {section}$", (FOLDER / "README.md").read_text(encoding="utf-8"), flags=re.MULTILINE)[1]
+    blocks = re.findall(r"```sh\n(.*?)```", re.split(r"^## ", text, flags=re.MULTILINE)[0], re.DOTALL)
+    written_out = re.sub(
+        r"^for role in (.+); do\n((?:  .+\n)+)done$",
+        lambda loop: "".join(loop[2].replace("$role", role) for role in loop[1].split()),
+        "".join(blocks),
+        flags=re.MULTILINE,
+    )
+    return [line.partition(" #")[0].strip() for line in written_out.splitlines()]
+
+
+def applied(lines: list[str]) -> list[str]:
+    """The components in the order in which they are applied. Nothing may be applied whole."""
+    found = [re.fullmatch(rf"kubectl apply -k base -l {re.escape(COMPONENT)}=([a-z]+)", line) for line in lines if " -k " in line]
+    assert all(found), lines
+    return [match[1] for match in found if match]
+
+
+def test_everything_is_of_one_component_so_that_it_can_be_applied_by_itself() -> None:
+    of = {(found["kind"], found["metadata"]["name"]): found["metadata"]["labels"][COMPONENT] for found in resources()}
+    assert set(of.values()) == {*PORTS, *JOBS, "shared"}
+    for name in (*PORTS, *JOBS):
+        kind = "Job" if name in JOBS else "Deployment"
+        assert of[kind, name] == name
+        assert all(component == name for (_, other), component in of.items() if other in (name, f"{name}-members"))
+
+
+def test_the_first_start_bootstraps_before_a_sink_holds_the_writer_s_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards: a base with a source and no archive, and instructions that never said bootstrap."""
+    for name, value in of_kind("ConfigMap")["lumenstream"]["data"].items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+    assert settings.archive.url and settings.network.name == "pubnet"
+    sources.check(load_settings(producer__rpc_url=documents(BASE / "secret.example.yaml")[0]["stringData"][RPC_URL]))
+    lines = commands("First start")
+    first, late = lines[: lines.index("kubectl -n lumenstream scale deployment/sink --replicas=0")], lines[len(lines) - 6 :]
+    assert applied(first) == ["shared", *JOBS, "worker", "sink", "publisher", "maintenance", "api", "producer"]
+    assert applied(late) == ["bootstrap"] and late[-1].endswith("scale deployment/sink --replicas=2")
+    for job in JOBS:
+        apply = first.index(f"kubectl apply -k base -l {COMPONENT}={job}")
+        assert re.fullmatch(rf"kubectl -n lumenstream wait --for=condition=complete --timeout=\d+h job/{job}", first[apply + 1])
+
+
+def test_an_upgrade_waits_for_the_new_schema_and_then_for_each_role() -> None:
+    """Guards: one apply of all, which rolled every role on the old schema and failed at the Job."""
+    lines = commands("Upgrade")
+    roles = applied(lines)[2:]
+    assert applied(lines)[:2] == ["shared", "migrate"] and sorted(roles) == sorted(PORTS)
+    assert roles[:2] == ["worker", "sink"] and roles[-1] == "producer"
+    delete, apply, wait = (
+        next(at for at, line in enumerate(lines) if found in line)
+        for found in ("delete job migrate --ignore-not-found", f"{COMPONENT}=migrate", "job/migrate")
+    )
+    assert (delete, apply, wait) == (1, 2, 3)
+    for at, role in enumerate(roles):
+        assert lines[4 + 2 * at + 1] == f"kubectl -n lumenstream rollout status --timeout=15m deployment/{role}"
+    for document in ("docs/runbook.md", "docs/operations.md"):
+        text = (REPOSITORY / document).read_text(encoding="utf-8")
+        anchors = re.findall(r"ops/kubernetes/README\.md#([a-z-]+)", text)
+        assert anchors and all(commands(anchor.replace("-", " ").capitalize()) for anchor in anchors)
 
 
 def test_workers_scale_on_a_metric_of_ours_up_to_the_partitions() -> None:
