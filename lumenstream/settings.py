@@ -213,6 +213,9 @@ class BackfillSettings(_Section):
     stall_seconds: float = Field(
         300.0, gt=0, description="ranges that are open when nothing was committed for so long have failed"
     )
+    from_topics: bool = Field(
+        True, description="take raw ledgers from the topics that still hold them; else from the source only"
+    )
     keep_days: int = Field(30, ge=0, description="how long the ranges of ended jobs stay in table backfill_ranges")
     http_port: int = Field(8015, ge=0, le=65535, description="of a backfill sink")
 

@@ -20,6 +20,7 @@ from typing import Final
 
 from lumenstream import kafka, logs, metrics
 from lumenstream.errors import ConfigurationError, ExitCode, LumenstreamError
+from lumenstream.ledgertopic import first_offset
 from lumenstream.logs import get_logger
 from lumenstream.roleserver import Health, RoleServer
 from lumenstream.settings import Settings
@@ -29,7 +30,7 @@ from processors.agents import run_agents
 from processors.handling import Status
 from processors.losses import Losses
 from processors.port import Processor
-from schemas.messages import LedgerHeaders, MessageError, Topic
+from schemas.messages import Topic
 
 _FIRST_WAIT_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 10.0
@@ -139,26 +140,6 @@ def set_first_offsets(settings: Settings) -> None:
         reader.close()
     kafka.commit_group_offsets(settings.kafka, group, topic, offsets)
     _log.info("new group starts at the ledger asked for", group=group, from_ledger=first)
-
-
-def first_offset(reader: kafka.TopicReader, partition: int, sequence: int) -> int:
-    """An offset with a ledger at or above `sequence` right after a lower one: everything from `sequence` on lies behind it.
-
-    Sequences rise by steps and only ever fall back (a ledger sent again), so a binary search finds such a place.
-    """
-    low, high = reader.watermarks(partition)
-    while low < high:
-        middle = (low + high) // 2
-        message = reader.one(partition, middle)
-        try:
-            found = LedgerHeaders.from_kafka(kafka.headers_of(message)).sequence
-        except MessageError:
-            found = sequence  # unreadable: keep it, so that it is reported
-        if found < sequence:
-            low = middle + 1
-        else:
-            high = middle
-    return low
 
 
 def run_workers(settings: Settings) -> None:

@@ -120,7 +120,13 @@ class BackfillWorld:
     chain: Chain
 
     def settings(
-        self, url: str, *, path: Path | None = None, stall_seconds: float = STALL_SECONDS, open_ranges: int = 3
+        self,
+        url: str,
+        *,
+        path: Path | None = None,
+        stall_seconds: float = STALL_SECONDS,
+        open_ranges: int = 3,
+        from_topics: bool = True,
     ) -> Settings:
         """`path`: the ledgers that the source has, by default all."""
         return Settings(
@@ -135,7 +141,9 @@ class BackfillWorld:
             ),
             database=DatabaseSettings.model_validate({"url": url}),
             producer=ProducerSettings(source="files", path=path or self.files()),
-            backfill=BackfillSettings(max_open_ranges=open_ranges, stall_seconds=stall_seconds, http_port=0),
+            backfill=BackfillSettings(
+                max_open_ranges=open_ranges, stall_seconds=stall_seconds, http_port=0, from_topics=from_topics
+            ),
         )
 
     def environment(self, url: str) -> dict[str, str]:
