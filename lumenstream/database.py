@@ -30,6 +30,9 @@ TCP_USER_TIMEOUT_MS: Final = 20_000
 POOL_MAX_IDLE_SECONDS: Final = 60.0
 POOL_MAX_LIFETIME_SECONDS: Final = 30 * 60.0
 
+# TimescaleDB ends a transaction (53400) that changes compressed chunks and opens more rows than this; 0: no limit.
+DECOMPRESSION_LIMIT: Final = "timescaledb.max_tuples_decompressed_per_dml_transaction"
+
 _FNV_OFFSET: Final = 0xCBF29CE484222325
 _FNV_PRIME: Final = 0x100000001B3
 _U64: Final = (1 << 64) - 1
@@ -126,6 +129,13 @@ def edition(conn: Connection) -> Edition:
             return "apache"
 
 
+def lift_decompression_limit(conn: Connection) -> None:
+    """Until the transaction ends, it may change compressed chunks of any size. A server without this limit stays as it is."""
+    conn.execute(
+        "select set_config(%(name)s, '0', true) where current_setting(%(name)s, true) is not null", {"name": DECOMPRESSION_LIMIT}
+    )
+
+
 def schema_version(conn: Connection) -> int:
     """The newest migration applied, 0 for none."""
     if _one(conn.execute("select to_regclass('schema_migrations')").fetchone()) is None:
@@ -180,6 +190,13 @@ def get_cursor(conn: Connection, key: str) -> int:
     return int(row[0]) if row else 0
 
 
+def get_checkpoint(conn: Connection) -> tuple[int, str]:
+    """The ledger whose state began this database, and its hash, empty where it is not known; 0 when it began with a ledger."""
+    row = conn.execute("select value from ingest_store where key = %s", (CHECKPOINT,)).fetchone()
+    ledger, _, ledger_hash = (row[0] if row else "0").partition(":")
+    return int(ledger), ledger_hash
+
+
 def update_cursor(conn: Connection, key: str, ledger: int) -> None:
     """Set a cursor, whatever it was."""
     conn.execute(
@@ -189,8 +206,12 @@ def update_cursor(conn: Connection, key: str, ledger: int) -> None:
 
 
 def update_cursor_min(conn: Connection, key: str, ledger: int) -> None:
-    """Lower a cursor; nothing happens when it is absent or lower already. Safe from many sessions at once."""
-    conn.execute("update ingest_store set value = least(value::bigint, %s)::text where key = %s", (ledger, key))
+    """Lower a cursor, or set one that never was; nothing happens when it is lower already. Safe from many sessions at once."""
+    conn.execute(
+        "insert into ingest_store as s (key, value) values (%s, %s) on conflict (key) do update "
+        "set value = least(nullif(s.value::bigint, 0), excluded.value::bigint)::text",
+        (key, str(ledger)),
+    )
 
 
 def compare_and_swap_cursor(conn: Connection, key: str, expected: int, ledger: int) -> bool:
@@ -215,11 +236,13 @@ _CLASS_OF_SQLSTATE: Final = {
     "40P01": "deadlock",
     "57014": "query_canceled",
     "57P01": "admin_shutdown",
+    "53400": "configuration_limit",
     "08000": "connection_error",
     "08003": "connection_error",
     "08006": "connection_error",
 }
 _PERMANENT_CLASSES: Final = frozenset({"22", "23", "42"})  # bad data, violated constraint, wrong statement or right
+_PERMANENT_STATES: Final = frozenset({"53400"})  # a limit of the server's settings; the rest of class 53 passes (a full disk)
 
 
 def error_class(error: BaseException) -> str:
@@ -239,7 +262,8 @@ def error_class(error: BaseException) -> str:
 
 def is_permanent(error: psycopg.Error) -> bool:
     """True when the same statement would fail again: retrying only hides it."""
-    return (error.sqlstate or "")[:2] in _PERMANENT_CLASSES
+    state = error.sqlstate or ""
+    return state[:2] in _PERMANENT_CLASSES or state in _PERMANENT_STATES
 
 
 def _one(row: TupleRow | None) -> Any:

@@ -109,7 +109,9 @@ def verify(
         "ok": not report.findings,
         "findings": [finding._asdict() for finding in report.findings],
     }
-    _say(as_json, document, f"{report.ledgers} ledgers between {report.first} and {report.last}, {_findings(report)}")
+    nothing = f"no history yet: it begins with the ledger after the checkpoint at {report.last}, or with a backfill"
+    what = f"{report.ledgers} ledgers between {report.first} and {report.last}, {_findings(report)}"
+    _say(as_json, document, what if report.ledgers or report.findings else nothing)
     if not as_json:
         for finding in report.findings:
             typer.echo(f"{finding.kind}: {_extent(finding.first, finding.last)}: {finding.text}")

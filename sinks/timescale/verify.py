@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Final, Literal, LiteralString, NamedTuple
 
-from lumenstream.database import Connection, Cursor, check_schema, connect, get_cursor
+from lumenstream.database import Connection, Cursor, check_network, check_schema, connect, get_checkpoint, get_cursor
 from lumenstream.errors import ConfigurationError
 from lumenstream.settings import Settings
 from schemas.toid import ledger_range
@@ -95,12 +95,18 @@ _PARTNERS: Final = (
 
 
 def verify(settings: Settings, first: int | None = None, last: int | None = None) -> Report:
-    """Check ledgers `first` to `last`; None: from the oldest one, to the cursor. ConfigurationError for what is not there."""
+    """Check ledgers `first` to `last`; None: from the oldest one, to the cursor. ConfigurationError for what is not there.
+
+    A database that has nothing but the state of a checkpoint claims no history, so none is missing: no ledger, no finding.
+    """
     with connect(settings.database, application_name="lumenstream-verify", autocommit=True) as connection:
         check_schema(connection)
+        check_network(connection, settings.network.network_id())
         cursor, oldest = get_cursor(connection, Cursor.LATEST), get_cursor(connection, Cursor.OLDEST)
         if not cursor:
             raise ConfigurationError("the database has no ledger yet", hint="run the pipeline first")
+        if first is None and last is None and not oldest and get_checkpoint(connection)[0] == cursor:
+            return Report(cursor, cursor, 0, [])
         start, end = first or oldest or cursor, cursor if last is None else last
         if start > end:
             raise ConfigurationError(f"ledger {start} comes after {end}", hint="the first ledger comes first")

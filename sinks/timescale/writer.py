@@ -16,7 +16,15 @@ import psycopg
 from psycopg import sql
 
 from lumenstream.crashpoint import crashpoint
-from lumenstream.database import CHECKPOINT, LEDGER_CHANNEL, NETWORK_ID, Connection, Cursor, compare_and_swap_cursor, get_cursor
+from lumenstream.database import (
+    LEDGER_CHANNEL,
+    NETWORK_ID,
+    Connection,
+    Cursor,
+    compare_and_swap_cursor,
+    get_checkpoint,
+    get_cursor,
+)
 from lumenstream.errors import FencedError, IntegrityError
 from schemas.history import PARTICIPANTS
 from sinks.timescale import balances, entries, sep41, sep41_state
@@ -175,16 +183,10 @@ def read_state(connection: Connection, topic: str) -> tuple[int, str, dict[int, 
     cursor = get_cursor(connection, Cursor.LATEST)
     row = connection.execute("select hash from ledgers where sequence = %s", (cursor,)).fetchone()
     offsets = connection.execute('select partition, "offset" from sink_offsets where topic = %s', (topic,)).fetchall()
-    known = row[0].hex() if row else _hash_of_checkpoint(connection, cursor)
+    checkpoint, its_hash = get_checkpoint(connection)  # has no row of its own until it is backfilled
+    known = row[0].hex() if row else its_hash if checkpoint == cursor else ""
     connection.rollback()
     return cursor, known, dict(offsets)
-
-
-def _hash_of_checkpoint(connection: Connection, cursor: int) -> str:
-    """The ledger of the checkpoint that began this database has no row, but its hash is known."""
-    row = connection.execute("select value from ingest_store where key = %s", (CHECKPOINT,)).fetchone()
-    ledger, _, ledger_hash = (row[0] if row else "").partition(":")
-    return ledger_hash if ledger == str(cursor) else ""
 
 
 def _ledger_values(rows: LedgerRows) -> tuple[object, ...]:

@@ -96,11 +96,11 @@ def make_chain(seed: int = 5) -> Chain:
 class LiveWriter:
     """Stands for the live sink: commits ledgers of the chain in order, one transaction each."""
 
-    def __init__(self, url: str, chain: Chain) -> None:
+    def __init__(self, url: str, chain: Chain, cursor: int = 0) -> None:
         self._url = url
         self._chain = chain
         self._encoder = LedgerEncoder()
-        self._cursor = 0
+        self._cursor = cursor
 
     def commit(self, sequences: Collection[int]) -> None:
         with psycopg.connect(self._url) as connection:

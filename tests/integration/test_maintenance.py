@@ -11,7 +11,7 @@ import pytest
 from psycopg import sql
 
 from lumenstream import retention
-from lumenstream.database import Cursor, advisory_key, edition, get_cursor, update_cursor
+from lumenstream.database import DECOMPRESSION_LIMIT, Cursor, advisory_key, edition, get_cursor, update_cursor
 from lumenstream.embedded import EmbeddedPostgres, MissingWheelError
 from lumenstream.settings import DatabaseSettings, MaintenanceSettings, NetworkSettings, Settings
 from migrations import runner
@@ -211,6 +211,21 @@ def test_a_live_sink_that_catches_up_through_old_ledgers_is_left_alone(url: str)
         update_cursor(connection, Cursor.LATEST, 20)
     outcome = maintenance.run_once(settings_for(url))
     assert outcome.dropped_ledgers == 0 and outcome.held_by.startswith("ledger 20 at the cursor is itself older")
+
+
+def test_a_drop_may_open_compressed_chunks_of_any_size(url: str) -> None:
+    """Guards: rows deleted across the end of a compressed chunk ran into TimescaleDB's limit of 100,000 opened rows."""
+    fill(url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("create table limits (said text)")
+        connection.execute(
+            "create function note() returns trigger language plpgsql as "
+            f"$$ begin insert into limits values (current_setting('{DECOMPRESSION_LIMIT}', true)); return null; end $$"
+        )
+        connection.execute("create trigger note after delete on ledgers for each statement execute function note()")
+        wanted = None if edition(connection) == "plain" else "0"
+        assert maintenance.run_once(settings_for(url)).dropped_ledgers > 0
+        assert set(connection.execute("select said from limits").fetchall()) == {(wanted,)}
 
 
 def test_history_that_somebody_else_dropped_is_forgotten(url: str) -> None:

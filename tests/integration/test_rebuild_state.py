@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import orjson
 import psycopg
@@ -18,7 +19,7 @@ from lumenstream.settings import KafkaSettings, ProducerSettings, Settings
 from sandbox import archive
 from sandbox.network import Sandbox
 from sandbox.settings import SandboxSettings
-from sinks.timescale.checkpoint import Check, check_state, rebuild_state
+from sinks.timescale.checkpoint import Check, Expected, check_state, rebuild_state
 from sinks.timescale.checkpoint.firstrun import writers_lock
 from tests.integration.checkpoint_world import (
     CORE_PASSPHRASE,
@@ -140,6 +141,24 @@ def test_a_sink_at_work_is_in_the_way_of_a_rebuild_and_not_of_a_check(
         assert check(settings).differences == []
         with pytest.raises(FencedError):
             rebuild(settings)
+
+
+def test_nothing_is_written_when_the_cursor_moved_meanwhile(world: tuple[Settings, list[bytes]]) -> None:
+    """Guards: the writer's lock falls with its session, which nobody looks at for hours; a sink that was started then wrote."""
+    settings, ledgers = world
+    url = settings.database.url.get_secret_value()
+    damage(url)
+    moved: list[dict[str, list[Any]]] = []
+
+    def state_at(cursor: int) -> Expected:
+        expected = state.at(cursor)
+        run_live(settings, ledgers)
+        moved.append(dump(url))
+        return expected
+
+    with ExpectedState(settings, quiet=True) as state, pytest.raises(FencedError, match="moved the cursor from ledger"):
+        rebuild_state(settings, state_at)
+    assert [dump(url)] == moved
 
 
 def test_a_ledger_that_nobody_has(world: tuple[Settings, list[bytes]], tmp_path: Path) -> None:

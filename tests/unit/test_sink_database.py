@@ -26,6 +26,8 @@ from lumenstream.settings import DatabaseSettings
         (errors.AdminShutdown(), "admin_shutdown", False),
         (errors.ConnectionFailure(), "connection_error", False),
         (errors.DiskFull(), "postgres_error", False),
+        (errors.TooManyConnections(), "postgres_error", False),
+        (errors.ConfigurationLimitExceeded(), "configuration_limit", True),
         (psycopg.OperationalError("server closed the connection"), "connection_error", False),
         (psycopg.InterfaceError("the connection is closed"), "connection_closed", False),
         (psycopg_pool.PoolTimeout(), "context_deadline_exceeded", False),

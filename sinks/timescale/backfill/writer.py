@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from psycopg import sql
 
 from lumenstream.crashpoint import crashpoint
-from lumenstream.database import Connection, Cursor, advisory_key, update_cursor_min
+from lumenstream.database import Connection, Cursor, advisory_key, lift_decompression_limit, update_cursor_min
 from schemas import history
 from schemas.toid import ledger_range
 from sinks.timescale import balances
@@ -102,6 +102,7 @@ class RangeWriter:
         ledgers = found.in_order()
         with self._transaction():
             self._connection.execute("set local synchronous_commit = off")
+            lift_decompression_limit(self._connection)
             lock = f"{LOCK_PREFIX}{self._network}-{planned.first // self._range_size}"
             self._connection.execute("select pg_advisory_xact_lock(%s)", (advisory_key(lock),))
             if not book.lock_open(self._connection, found.key):

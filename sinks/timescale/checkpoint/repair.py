@@ -15,7 +15,7 @@ from psycopg import IsolationLevel
 
 from lumenstream.crashpoint import crashpoint
 from lumenstream.database import Connection, Cursor, check_network, check_schema, connect, get_cursor
-from lumenstream.errors import ConfigurationError
+from lumenstream.errors import ConfigurationError, FencedError
 from lumenstream.logs import get_logger
 from lumenstream.settings import Settings
 from sinks.timescale.checkpoint.comparison import Difference, differences, repair
@@ -56,12 +56,13 @@ def check_state(settings: Settings, state_at: StateAt) -> Check:
 
 
 def rebuild_state(settings: Settings, state_at: StateAt) -> Rebuilt:
-    """Repair. FencedError when a sink is writing; else as `check_state`."""
+    """Repair. FencedError when a sink is writing, or wrote meanwhile; else as `check_state`."""
     with writers_lock(settings), connect(settings.database, application_name="lumenstream-rebuild") as connection:
         with patient(connection):
             cursor = _cursor(connection, settings)
             expected = state_at(cursor)
             schema = build(connection, expected)
+            _hold_cursor(connection, cursor)
             written = repair(connection, schema)
             crashpoint("checkpoint.before_commit")
         rows = {table: count for table, count in sorted(written.items()) if count}
@@ -69,6 +70,15 @@ def rebuild_state(settings: Settings, state_at: StateAt) -> Rebuilt:
             "current state is that of the checkpoint and what followed", checkpoint=expected.checkpoint, cursor=cursor, **rows
         )
         return Rebuilt(expected.checkpoint, cursor, rows)
+
+
+def _hold_cursor(connection: Connection, cursor: int) -> None:
+    """Nobody moves the cursor before the transaction ends. The writer's lock may have been lost in the hours since it was taken,
+    with its session, and whoever took it then may have committed: FencedError."""
+    row = connection.execute("select value from ingest_store where key = %s for update", (Cursor.LATEST,)).fetchone()
+    if row is None or row[0] != str(cursor):
+        moved = f"another writer moved the cursor from ledger {cursor} to {row[0] if row else 'nothing'}"
+        raise FencedError(f"{moved} meanwhile, nothing was written", hint="stop every sink and start again")
 
 
 def _cursor(connection: Connection, settings: Settings) -> int:

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from psycopg import sql
 
 from lumenstream import retention
-from lumenstream.database import Connection, Cursor, Edition, get_cursor
+from lumenstream.database import Connection, Cursor, Edition, get_cursor, lift_decompression_limit
 from sinks.timescale.layouts import HISTORY
 
 LOCK_TIMEOUT_MS: Final = 2_000  # a reader that holds a chunk must not make every other reader queue behind the drop
@@ -94,6 +94,7 @@ def drop(
         with connection.transaction():
             retention.lock(connection)
             connection.execute(sql.SQL("set local lock_timeout = {}").format(LOCK_TIMEOUT_MS))
+            lift_decompression_limit(connection)
             found = look(connection, time)
             if found.limit is None or found.held_by:
                 return dropped, found.held_by
