@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, TypeVar
 import psycopg
 
 from lumenstream import metrics, retention
-from lumenstream.database import Connection, Cursor, check_schema, connect, get_cursor, is_permanent
+from lumenstream.database import Connection, Cursor, check_network, check_schema, connect, get_cursor, is_permanent
 from lumenstream.errors import UnreachableError
 from lumenstream.logs import get_logger
 from lumenstream.settings import Settings
@@ -41,12 +41,20 @@ class Ended(NamedTuple):
 
 
 class Book:
-    """One connection, made again when it breaks. UnreachableError when the database stays away for two minutes."""
+    """One connection, made again when it breaks. UnreachableError when the database stays away for two minutes.
+
+    SchemaVersionError, and IntegrityError for the database of another network: before a job changes anything.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._connection: Connection | None = None
-        check_schema(self._connected())
+        try:
+            check_schema(self._connected())
+            check_network(self._connected(), settings.network.network_id())
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         if self._connection is not None:

@@ -88,9 +88,9 @@ class Summary:
 class _State:
     pending: deque[Range]
     open: dict[int, Range] = field(default_factory=dict)
+    done: dict[int, Range] = field(default_factory=dict)
     failed: dict[int, tuple[Range, str]] = field(default_factory=dict)
     done_ledgers: int = 0
-    done_ranges: int = 0
     moved_at: float = 0.0
 
 
@@ -182,7 +182,7 @@ class Job:
             sender.close()
             raw.close()
             self._book.end(self.name)
-        self._check_presence(state, interrupted)
+        self._check_done(state)
         return Summary(
             job=self.name,
             ranges=len(self.ranges),
@@ -278,7 +278,7 @@ class Job:
             found = state.open.pop(ended.first)
             state.moved_at = time.monotonic()
             if ended.state == "done":
-                state.done_ranges += 1
+                state.done[ended.first] = found
                 state.done_ledgers += found.ledgers
             else:
                 state.failed[ended.first] = (found, ended.error or f"{ended.state}: another job took these ledgers over")
@@ -301,13 +301,14 @@ class Job:
         state.failed[found.first] = (found, text)
         _log.error("range failed", first=found.first, last=found.last, error=text)
 
-    def _check_presence(self, state: _State, interrupted: bool) -> None:
-        """Believe table `ledgers` only: what is done must be there."""
-        if interrupted or not self.ranges:
-            return
+    def _check_done(self, state: _State) -> None:
+        """A range that was seen done may have been taken back: its commit did not wait for the disk, and the database may have
+        crashed since. That of the job's end did, so believe what the database says after it, of the range and of its ledgers."""
+        said = {ended.first for ended in self._book.ended(self.name, list(state.done)) if ended.state == "done"}
         absent = missing(self._book.present(self._request.start, self._request.end), self._request.start, self._request.end)
-        for found in self.ranges:
-            if found.first not in state.failed and any(gap.first <= found.last and gap.last >= found.first for gap in absent):
+        for found in list(state.done.values()):
+            if found.first not in said or any(gap.first <= found.last and gap.last >= found.first for gap in absent):
+                del state.done[found.first]
                 state.done_ledgers -= found.ledgers
                 state.failed[found.first] = (found, "committed, and not in the database any more: run the command again")
 
@@ -316,7 +317,7 @@ class Job:
             ledgers=sum(planned.ledgers for planned in self.ranges),
             done_ledgers=state.done_ledgers,
             ranges=len(self.ranges),
-            done_ranges=state.done_ranges,
+            done_ranges=len(state.done),
             failed_ranges=len(state.failed),
             open_ranges=len(state.open),
             seconds=time.monotonic() - started,

@@ -24,7 +24,7 @@ from lumenstream.database import DECOMPRESSION_LIMIT, edition
 from lumenstream.embedded.processes import ChildProcess, Command
 from lumenstream.errors import ConfigurationError, ExitCode, UnreachableError
 from lumenstream.settings import LakeSettings, ProducerSettings
-from producers.backfill import Job, Request
+from producers.backfill import Job, Progress, Request
 from producers.backfill.plan import Range
 from producers.backfill.sending import Sender
 from producers.sources.lake import Layout
@@ -210,6 +210,28 @@ def test_replay_mends_what_was_damaged(world: BackfillWorld, whole: tuple[str, S
     summary = world.run(world.settings(whole_url), Request(10, 48, rewrite=True))
     assert summary.failed == ()
     check_equal(whole_url, whole[1])
+
+
+@pytest.mark.parametrize(
+    "taken_back",
+    ["update backfill_ranges set state = 'open' where first_ledger = 16", "delete from backfill_ranges where first_ledger = 16"],
+    ids=["the transaction of the range", "the plan too"],
+)
+def test_a_range_that_a_crash_took_back_is_not_done(world: BackfillWorld, whole_url: str, taken_back: str) -> None:
+    """The ledgers of a replay are there anyway, so they prove nothing. Guards: the job said that all was done."""
+    settings, lost = world.settings(whole_url), list[int]()
+
+    def watch(progress: Progress) -> None:
+        if progress.done_ranges == progress.ranges:
+            execute(whole_url, taken_back)
+            lost.append(progress.done_ledgers)
+
+    with running_sink(settings), Job(settings, Request(10, 30, rewrite=True), threading.Event()) as job:
+        assert job.plan() == 21
+        summary = job.run(watch, lambda: None)
+    assert lost == [21]
+    assert [failed for failed, _ in summary.failed] == [Range(16, 23)]
+    assert not summary.ok and summary.done_ledgers == 21 - 8
 
 
 @pytest.mark.parametrize("names", [("effects",), ("participants",), ("sac_events", "contract_deploys"), ("trades",)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 
 import psycopg
 import pytest
@@ -13,9 +14,13 @@ from lumenstream.cli import checks
 from lumenstream.cli.checkresult import Level
 from lumenstream.errors import IntegrityError
 from lumenstream.settings import NetworkSettings, Settings
+from producers.backfill import Job, Request
+from producers.backfill.book import Book
+from producers.backfill.plan import Range
 from producers.position import database_cursor
 from producers.publisher import Publisher
 from sinks.timescale.leader import Leadership
+from sinks.timescale.verify import verify
 from tests.integration.sink_world import PARTITIONS, RunningSink, World, make_chain, run_until, wait_for
 from tests.integration.test_api_world import serving
 from tests.plugins.servers import KafkaForTest
@@ -44,8 +49,22 @@ def test_every_role_refuses_the_database_of_another_network(world: World) -> Non
         database_cursor(other)
     with pytest.raises(IntegrityError, match="the database holds ledgers"):
         serve(other)
+    with pytest.raises(IntegrityError, match="the database holds ledgers"):
+        verify(other)
     assert [result.level for result in checks.run(other) if "the database holds ledgers" in result.text] == [Level.FAIL]
     assert database_cursor(own) == 101
+
+
+def test_a_job_of_another_network_supersedes_nothing(world: World) -> None:
+    """Guards: it took the open ranges of a running job over, and sent ledgers that every worker refused."""
+    world.send(make_chain(6, 100, 2))
+    run_until(world, 101)
+    with closing(Book(world.settings())) as book:
+        book.begin("running", [Range(100, 101)], ["participants"], None)
+        for request in (Request(100, 101), Request(100, 101, rewrite=True)):
+            with pytest.raises(IntegrityError, match="the database holds ledgers"):
+                Job(of_testnet(world.settings()), request, threading.Event())
+        assert book.ended("running", [100]) == []
 
 
 def test_health_of_the_api_names_both_networks(database_url: str) -> None:
