@@ -11,7 +11,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
-# Where the producer stands. Source stuck: changes(lumenstream_produced_ledger[1m]) == 0
+# Where the producer stands. Source stuck: max(changes(lumenstream_produced_ledger[1m])) == 0
 PRODUCED_LEDGER: Final = Gauge("lumenstream_produced_ledger", "Highest ledger sequence delivered to the ledgers topic")
 
 # Seconds the source is behind the network: time() - max(lumenstream_produced_close_time_seconds)
@@ -55,7 +55,8 @@ PARTS_SENT: Final = Counter("lumenstream_parts_sent", "Parts delivered to ledger
 # Size of what goes through Kafka: rate(lumenstream_part_bytes_total[5m]) / rate(lumenstream_parts_sent_total[5m])
 PART_BYTES: Final = Counter("lumenstream_part_bytes", "Bytes of parts delivered", ["processor"])
 
-# Must stay 0; a rise means a ledger waits for a fix: increase(lumenstream_processor_failures_total[1h]) > 0
+# A worker tells 0 for each of its processors from its start on, so that a first failure is a rise. Must stay 0; a rise means a
+# ledger waits for a fix: increase(lumenstream_processor_failures_total[1h]) > 0
 PROCESSOR_FAILURES: Final = Counter("lumenstream_processor_failures", "Ledgers a processor could not process", ["processor"])
 
 # Highest ledger a worker has seen: max(lumenstream_processed_ledger)
@@ -138,7 +139,7 @@ BACKFILL_RANGE_SECONDS: Final = Histogram(
     "lumenstream_backfill_range_seconds", "Time of one range's transaction", buckets=(*_SECONDS, 60.0, 120.0)
 )
 
-# Ranges that need a look and another run: increase(lumenstream_backfill_failed_ranges_total[1h]) > 0
+# Ranges that one backfill sink gave up, which is gone with its job: lumenstream_backfill_failed_ranges_total
 BACKFILL_FAILED_RANGES: Final = Counter("lumenstream_backfill_failed_ranges", "Ranges that a backfill sink gave up")
 
 # Parts that nobody waits for (repeats, superseded jobs), harmless: rate(lumenstream_backfill_dropped_parts_total[5m])
@@ -152,6 +153,9 @@ OLDEST_LEDGER: Final = Gauge("lumenstream_oldest_ledger", "Lowest ledger whose h
 
 # Holes to fill by a backfill: max(lumenstream_missing_ledgers) > 0
 MISSING_LEDGERS: Final = Gauge("lumenstream_missing_ledgers", "Ledgers that are missing between the oldest one and the cursor")
+
+# Told by the maintenance role, which outlives jobs. Ranges that need a look and another run: max(lumenstream_failed_ranges) > 0
+FAILED_RANGES: Final = Gauge("lumenstream_failed_ranges", "Ranges of backfills and replays that failed, not written since")
 
 # How fast history goes: rate(lumenstream_retention_dropped_ledgers_total[1h])
 RETENTION_DROPPED_LEDGERS: Final = Counter("lumenstream_retention_dropped_ledgers", "Ledgers that retention dropped")

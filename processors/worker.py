@@ -64,6 +64,8 @@ def run(
     status = Status()
     status.restarts = restarts
     metrics.WORKER_RESTARTS.inc(restarts)
+    for processor in used:
+        metrics.PROCESSOR_FAILURES.labels(processor.name)  # there as 0 from the start: one that is born as 1 never rose
     port = settings.process.http_port + worker if settings.process.http_port else 0
     server = RoleServer(settings.http, port, lambda: health(status, worker), setting="process.http_port").start()
     metrics.DECODER_INFO.labels(DECODER).set(1)

@@ -28,6 +28,7 @@ ROOMS = ("schemas", "lumenstream", "producers", "processors", "sinks", "api", "s
 LOCKS = ("requirements.lock", "requirements-dev.lock")
 # Metrics that prometheus_client and Prometheus itself provide.
 FOREIGN_METRICS = {"up", "process_resident_memory_bytes", "process_cpu_seconds_total"}
+PROMQL_WORDS = {"or", "and", "by", "unless", "offset"}
 BINARY = {".gz", ".zst", ".png", ".ico", ".whl", ".woff2"}
 
 
@@ -60,7 +61,7 @@ def metric_names() -> set[str]:
 def names_in(expression: str) -> set[str]:
     """Metric names in a PromQL expression."""
     without_labels = re.sub(r"\{[^}]*\}|\[[^\]]*\]|\b(?:by|without)\s*\([^)]*\)", "", expression)
-    return {name for name in re.findall(r"\b[a-z_:][a-z0-9_:]*\b(?!\s*\()", without_labels) if name not in {"or", "and", "by"}}
+    return {name for name in re.findall(r"\b[a-z_:][a-z0-9_:]*\b(?!\s*\()", without_labels) if name not in PROMQL_WORDS}
 
 
 def expressions() -> Iterator[tuple[str, str]]:
@@ -99,6 +100,17 @@ def test_a_lag_that_does_not_grow_wakes_nobody() -> None:
     """The sandbox's close times begin at 2026-01-01 whenever it runs: against the clock alone the alert would never end."""
     rule = dict(expressions())["alert BehindTheNetwork"]
     assert " and max(delta(lumenstream_cursor_close_time_seconds[5m])) < " in rule
+
+
+def test_alerts_say_so_when_nobody_tells_and_ask_only_what_lives_on() -> None:
+    """Without a series there is nothing to compare with 0; backfill sinks end with their job, before anybody scrapes them."""
+    rules = {where.removeprefix("alert "): rule for where, rule in expressions() if where.startswith("alert ")}
+    for alert in ("SourceStuck", "NoSinkLeader", "NobodyMaintains"):
+        assert re.search(r"\((max|sum)\(.+\) or vector\(0\)\)", rules[alert]), alert
+    assert [alert for alert, rule in rules.items() if "lumenstream_backfill_" in rule] == []
+    for alert in ("ProcessorFailed", "BrokerRetentionPassedCursor"):
+        (counter,) = names_in(rules[alert])
+        assert f"({counter} > 0 unless {counter} offset 1h)" in rules[alert], "it may be there before its worker is first seen"
 
 
 def test_the_example_without_this_package_reads_a_part(capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,11 +33,12 @@ from lumenstream.presence import missing_ledgers
 from lumenstream.roleserver import Health, RoleServer
 from lumenstream.settings import Settings, seconds_of
 from sinks.timescale.maintenance import policies, retention
+from sinks.timescale.maintenance.failed import failed_ranges
 from sinks.timescale.maintenance.reconcile import reconcile
 from sinks.timescale.service import stop_on_signals
 
 STATEMENT_TIMEOUT_SECONDS: Final = 600  # a drop of many chunks, a count of many ledgers
-COUNT_SECONDS: Final = 300.0  # between two counts of missing ledgers, which read the index of `ledgers`
+COUNT_SECONDS: Final = 300.0  # between two counts of missing ledgers, which read the index of `ledgers`, and of failed ranges
 _LOCK_NAME: Final = "lumenstream-maintenance"
 
 _log = get_logger("maintenance")
@@ -121,6 +122,7 @@ class _Service:
             return
         with _connection(self._settings) as connection:
             metrics.MISSING_LEDGERS.set(missing_ledgers(connection).ledgers)
+            metrics.FAILED_RANGES.set(failed_ranges(connection))
         self._counted_at = time.monotonic()
 
     def _health(self) -> Health:

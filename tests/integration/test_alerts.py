@@ -1,0 +1,130 @@
+"""Alerts can fire: the rules under Prometheus' own checker, and what they ask for on the pages of running roles."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from lumenstream.embedded.processes import free_port
+from lumenstream.settings import DatabaseSettings, MaintenanceSettings, NetworkSettings, Settings
+from lumenstream.status import Endpoint, Samples, scrape
+from schemas.processors import PROCESSORS
+from sinks.timescale import maintenance
+from sinks.timescale.maintenance.failed import failed_ranges
+from tests.integration.sink_world import wait_for
+from tests.servers.cache import Unavailable
+from tests.servers.promtool import promtool
+
+REPOSITORY = Path(__file__).parents[2]
+RULES = REPOSITORY / "ops/prometheus"
+NOWHERE = "127.0.0.1:9"  # the discard port: nothing answers
+
+AddRange = Callable[..., None]
+
+
+def page(role: str, port: int, *, alive: Callable[[], bool]) -> Samples:
+    """The role's metrics, once it answers."""
+    found: list[Samples] = []
+
+    def answers() -> bool:
+        assert alive(), f"the {role} ended"
+        samples = scrape(Endpoint(role, f"http://127.0.0.1:{port}"))
+        if samples is not None:
+            found.append(samples)
+        return bool(found)
+
+    wait_for(answers)
+    return found[-1]
+
+
+def test_each_rule_fires_when_it_has_to_and_not_while_all_is_well() -> None:
+    """Guards: a first failure that was no rise, a sum of nothing that is not 0, a role's 0 that looked like a stuck source."""
+    try:
+        checker = promtool()
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+    done = subprocess.run(
+        [checker, "test", "rules", "alerts_test.yml"], cwd=RULES, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_fresh_worker_tells_no_failure_of_each_of_its_processors() -> None:
+    """Before it has met any ledger, and even the broker: a counter that is born as 1 never rose."""
+    port = free_port()
+    command = [sys.executable, "-m", "lumenstream", "process", "--kafka-bootstrap", NOWHERE, "--port", str(port)]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LUMENSTREAM_")}
+    with subprocess.Popen(command, cwd=REPOSITORY, env=environment, stderr=subprocess.DEVNULL) as worker:
+        try:
+            samples = page("worker", port, alive=lambda: worker.poll() is None)
+        finally:
+            worker.kill()
+    assert samples.by_label("lumenstream_processor_failures_total", "processor") == dict.fromkeys(PROCESSORS, 0.0)
+
+
+@contextmanager
+def maintaining(database_url: str) -> Iterator[Callable[[], Samples]]:
+    """A maintenance role at work. Yields what reads its metrics."""
+    port, stop = free_port(), threading.Event()
+    settings = Settings(
+        network=NetworkSettings(name="sandbox"),
+        database=DatabaseSettings.model_validate({"url": database_url}),
+        maintenance=MaintenanceSettings(http_port=port, every_seconds=1),
+    )
+    role = threading.Thread(target=maintenance.run, args=(settings, stop))
+    role.start()
+    try:
+        yield lambda: page("maintenance", port, alive=role.is_alive)
+    finally:
+        stop.set()
+        role.join()
+
+
+@pytest.fixture
+def add(database_url: str) -> Iterator[AddRange]:
+    """Writes a range into table backfill_ranges, `ago` seconds old."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+
+        def write(job: str, first: int, last: int, state: str, ago: int, processors: list[str] | None = None) -> None:
+            connection.execute(
+                "insert into backfill_ranges (job, first_ledger, last_ledger, parts, processors, state, updated_at) "
+                "values (%s, %s, %s, '{effects}', %s, %s, now() - make_interval(secs => %s))",
+                (job, first, last, processors, state, ago),
+            )
+
+        yield write
+
+
+def test_a_failed_range_is_told_by_the_maintenance_role(database_url: str, add: AddRange) -> None:
+    """Guards: only the backfill sinks counted it, on ports nobody scrapes, until their job ended."""
+    add("a", 64, 127, "failed", 60)
+    add("a", 128, 191, "done", 60)
+    add("a", 192, 255, "open", 60)
+    with maintaining(database_url) as metrics:
+        wait_for(lambda: metrics().highest("lumenstream_failed_ranges") == 1)
+
+
+def test_a_failure_is_over_when_later_ranges_wrote_all_that_it_was_to_write(database_url: str, add: AddRange) -> None:
+    def left() -> int:
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            return failed_ranges(connection)
+
+    assert left() == 0
+    add("history", 64, 127, "failed", 90)
+    add("replay", 64, 127, "failed", 80, ["effects"])
+    add("before", 64, 127, "done", 100)
+    add("other rows", 64, 127, "done", 70, ["trades"])
+    add("first half", 60, 99, "done", 60, ["effects", "trades"])
+    assert left() == 2
+    add("second half", 100, 140, "done", 50)
+    assert left() == 1, "the replay's rows are written, of the history's only the second half is"
+    add("first half again", 64, 100, "done", 40)
+    assert left() == 0
