@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -27,9 +27,9 @@ class CountingEncoder(LedgerEncoder):
         super().__init__()
         self.encoded: list[int] = []
 
-    def encode(self, ledger: Gathered, encoded: object) -> LedgerRows:
+    def encode(self, ledger: Gathered, encoded: Iterable[bytes]) -> LedgerRows:
         self.encoded.append(ledger.sequence)
-        return super().encode(ledger, encoded)  # type: ignore[arg-type]
+        return super().encode(ledger, encoded)
 
 
 def parts_of(version: int = 1, names: Sequence[str] = NAMES) -> list[Arrival]:
