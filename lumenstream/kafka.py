@@ -19,7 +19,7 @@ from confluent_kafka.cimpl import NewTopic
 from lumenstream.errors import ConfigurationError, UnreachableError
 from lumenstream.logs import get_logger
 from lumenstream.settings import KafkaSettings
-from schemas.messages import Headers, Topic
+from schemas.messages import SAME_PARTITIONS, Headers, Topic
 
 ClientConfig = dict[str, Any]
 
@@ -150,11 +150,11 @@ def topic_config(settings: KafkaSettings) -> dict[str, str]:
 def ensure_topics(settings: KafkaSettings) -> None:
     """Create the topics that are missing and check those that are there. Safe from many processes at once.
 
-    ConfigurationError when a topic has another number of partitions: parts share their ledger's partition number.
+    ConfigurationError when one of SAME_PARTITIONS has another number of partitions: parts share their ledger's partition number.
     """
     names = [settings.topic(topic) for topic in Topic]
     counts = partition_counts(settings)
-    _check_counts(settings, names, counts)
+    _check_counts(settings, counts)
     missing = [name for name in names if name not in counts]
     bare: frozenset[str] = frozenset()
     if missing:
@@ -163,13 +163,14 @@ def ensure_topics(settings: KafkaSettings) -> None:
     _check_configs(settings, [name for name in names if name not in bare])
 
 
-def _check_counts(settings: KafkaSettings, names: list[str], counts: Mapping[str, int]) -> None:
+def _check_counts(settings: KafkaSettings, counts: Mapping[str, int]) -> None:
+    names = [settings.topic(topic) for topic in SAME_PARTITIONS]
     wrong = {name: counts[name] for name in names if counts.get(name, settings.partitions) != settings.partitions}
     if wrong:
         name, count = next(iter(wrong.items()))
         raise ConfigurationError(
             f"topic {name} has {count} partitions, settings ask for {settings.partitions}",
-            hint=f"set LUMENSTREAM_KAFKA__PARTITIONS={count}, or use another LUMENSTREAM_KAFKA__TOPIC_PREFIX",
+            hint=f"set LUMENSTREAM_KAFKA__PARTITIONS={count}, or see docs/runbook.md, topics with another number of partitions",
         )
 
 
@@ -215,7 +216,7 @@ def _wait_for_topics(settings: KafkaSettings, names: list[str]) -> None:
     deadline = time.monotonic() + settings.request_timeout_seconds
     while True:
         counts = partition_counts(settings)
-        _check_counts(settings, names, {name: count for name, count in counts.items() if count})
+        _check_counts(settings, {name: count for name, count in counts.items() if count})
         unknown = [name for name in names if not counts.get(name)]
         if not unknown:
             return

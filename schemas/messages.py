@@ -35,6 +35,10 @@ class Topic(StrEnum):
     STATE_CHANGES_REPLAY = "state-changes.replay"
 
 
+SAME_PARTITIONS: Final = tuple(topic for topic in Topic if topic.startswith("ledger"))
+"""A partition's number means the same on all of these: parts, retries and failures go where their ledger lay."""
+
+
 class FailedHeader(StrEnum):
     """Headers that `ledgers.failed` adds behind the message's own: where it lay, whose failure it is, and what it was."""
 

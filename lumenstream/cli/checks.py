@@ -99,7 +99,7 @@ def _source(settings: Settings) -> Iterator[Result]:
 
 def _kafka(settings: Settings) -> Iterator[Result]:
     from lumenstream import kafka
-    from schemas.messages import Topic
+    from schemas.messages import SAME_PARTITIONS, Topic
 
     counts = kafka.partition_counts(settings.kafka)
     yield Result(Level.OK, "kafka", f"{settings.kafka.bootstrap} answers, {len(counts)} topics")
@@ -107,12 +107,13 @@ def _kafka(settings: Settings) -> Iterator[Result]:
     missing = sorted(name for name in wanted.values() if name not in counts)
     if missing:
         yield Result(Level.WARN, "topics", f"missing: {', '.join(missing)}", "lumenstream topics (the producer does it too)")
-    together = {name: counts[name] for topic, name in wanted.items() if topic.startswith("ledger") and name in counts}
-    if len(set(together.values())) > 1:
+    together = {wanted[topic]: counts[wanted[topic]] for topic in SAME_PARTITIONS if wanted[topic] in counts}
+    if set(together.values()) - {settings.kafka.partitions}:
         text = ", ".join(f"{name} {count}" for name, count in together.items())
-        yield Result(Level.FAIL, "partitions", f"differ: {text}", "parts share their ledger's partition: recreate those topics")
+        mend = "parts share their ledger's partition: docs/runbook.md, topics with another number of partitions"
+        yield Result(Level.FAIL, "partitions", f"not the {settings.kafka.partitions} of the settings: {text}", mend)
     elif together:
-        yield Result(Level.OK, "partitions", f"{next(iter(together.values()))} on every ledger and parts topic")
+        yield Result(Level.OK, "partitions", f"{settings.kafka.partitions} on every ledger and parts topic")
     if wanted[Topic.LEDGERS] in counts:
         yield _timestamp_type(settings, wanted[Topic.LEDGERS])
 

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,8 @@ from psycopg.conninfo import make_conninfo
 from lumenstream import kafka as clients
 from lumenstream import metrics
 from lumenstream.bench.lakefiles import lake_objects
+from lumenstream.cli import checks
+from lumenstream.cli.checkresult import Level, Result
 from lumenstream.embedded import EmbeddedTansu
 from lumenstream.errors import ConfigurationError, IntegrityError, UnreachableError
 from lumenstream.retry import Wait
@@ -33,7 +36,7 @@ from producers.ledger import LedgerProducer
 from producers.sources import Extent, SourceLedger
 from producers.sources.lake import Batch, Layout
 from sandbox import ClosedLedger, Sandbox, SandboxSettings
-from schemas.messages import LedgerHeaders, Topic, partition_of, range_key
+from schemas.messages import SAME_PARTITIONS, LedgerHeaders, Topic, partition_of, range_key
 from tests.plugins.proxy import TcpProxy
 from tests.plugins.servers import KafkaForTest
 from tests.servers.kafka import KafkaServer
@@ -224,12 +227,42 @@ class TestMessages:
             produce(settings, [SourceLedger(FIRST, None, chain[0].meta + os.urandom(3 << 20), "large")])
 
 
+def partitions_check(settings: Settings) -> Result:
+    """What `lumenstream doctor` says of them."""
+    (found,) = [result for result in checks.run(settings) if result.name == "partitions"]
+    return found
+
+
 class TestTopics:
     def test_another_number_of_partitions_is_refused(self, make: Callable[..., Settings]) -> None:
         settings = make()
         other = settings.kafka.model_copy(update={"partitions": PARTITIONS + 1})
         with pytest.raises(ConfigurationError, match=f"ledgers has {PARTITIONS} partitions, settings ask for {PARTITIONS + 1}"):
             clients.ensure_topics(other)
+
+    def test_more_partitions_as_the_runbook_says(self, make: Callable[..., Settings], chain: list[ClosedLedger]) -> None:
+        """Guards: the runbook named two topics to delete, and the others, even those keyed by account, were refused then."""
+        settings = make()
+        produce(settings, source_ledgers(chain[:3]))
+        more = settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"partitions": PARTITIONS + 1})})
+        admin = clients.admin(settings.kafka)
+
+        def gone(name: str) -> bool:
+            return name not in clients.partition_counts(settings.kafka)
+
+        for topic in SAME_PARTITIONS:
+            with pytest.raises(ConfigurationError, match=f"has {PARTITIONS} partitions, settings ask for {PARTITIONS + 1}"):
+                clients.ensure_topics(more.kafka)
+            name = settings.kafka.topic(topic)
+            admin.delete_topics([name])[name].result(10)
+            wait_until(partial(gone, name))
+        clients.ensure_topics(more.kafka)
+        assert partitions_check(settings).level == Level.FAIL and partitions_check(more).level == Level.OK
+        counts = clients.partition_counts(more.kafka)
+        found = {topic: counts[settings.kafka.topic(topic)] for topic in Topic}
+        assert found == {topic: PARTITIONS + (topic in SAME_PARTITIONS) for topic in Topic}
+        produce(more, source_ledgers(chain))
+        assert sequences(more) == [ledger.sequence for ledger in chain]
 
     def test_no_broker_is_a_clear_error(self) -> None:
         settings = make_settings("127.0.0.1:1", "none.")

@@ -20,6 +20,7 @@ from lumenstream import metrics, status
 from lumenstream.errors import ExitCode
 from lumenstream.settings import Settings
 from schemas import families, strkey
+from schemas.messages import SAME_PARTITIONS
 from schemas.parts import Part, encode
 from tests.servers import docker
 
@@ -94,6 +95,12 @@ def test_every_alert_has_a_place_in_the_runbook() -> None:
     runbook = (REPOSITORY / "docs/runbook.md").read_text(encoding="utf-8")
     alerts = [where.removeprefix("alert ") for where, _ in expressions() if where.startswith("alert ")]
     assert [alert for alert in alerts if alert not in runbook] == []
+
+
+def test_the_runbook_names_the_topics_that_are_made_again_together() -> None:
+    runbook = (REPOSITORY / "docs/runbook.md").read_text(encoding="utf-8")
+    (sentence,) = re.findall(r"^2\. Delete, each with the prefix in front: (.+?)\. ", runbook, re.MULTILINE | re.DOTALL)
+    assert sorted(re.findall(r"`(.+?)`", sentence)) == sorted(SAME_PARTITIONS) and len(SAME_PARTITIONS) == 6
 
 
 def test_a_lag_that_does_not_grow_wakes_nobody() -> None:
