@@ -6,6 +6,8 @@ which all roles share.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any, Final, Literal, LiteralString
 
@@ -15,7 +17,7 @@ from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
-from lumenstream.errors import IntegrityError, SchemaVersionError, UnreachableError
+from lumenstream.errors import IntegrityError, LumenstreamError, SchemaVersionError, UnreachableError
 from lumenstream.settings import DatabaseSettings
 from schemas.version import SCHEMA_VERSION
 
@@ -27,6 +29,7 @@ KEEPALIVE_IDLE_SECONDS: Final = 10
 KEEPALIVE_INTERVAL_SECONDS: Final = 3
 KEEPALIVE_COUNT: Final = 3
 TCP_USER_TIMEOUT_MS: Final = 20_000
+PATIENT_STATEMENT_SECONDS: Final = 600  # of commands that read or drop much; the limit of the settings is for queries
 POOL_MAX_IDLE_SECONDS: Final = 60.0
 POOL_MAX_LIFETIME_SECONDS: Final = 30 * 60.0
 
@@ -85,12 +88,31 @@ def unreachable(conninfo: str, error: Exception) -> UnreachableError:
     )
 
 
-def connect(settings: DatabaseSettings, *, application_name: str, autocommit: bool = False) -> Connection:
-    """A connection. UnreachableError names the host, never the password."""
+def connect(settings: DatabaseSettings, *, application_name: str, autocommit: bool = False, patient: bool = False) -> Connection:
+    """A connection. `patient`: a statement may take ten minutes at least. UnreachableError names the host, never the password."""
     url = settings.url.get_secret_value()
+    if patient:
+        limit = max(settings.statement_timeout_seconds, PATIENT_STATEMENT_SECONDS)
+        settings = settings.model_copy(update={"statement_timeout_seconds": limit})
     try:
         return psycopg.connect(url, autocommit=autocommit, **connection_arguments(settings, application_name))
     except psycopg.OperationalError as error:
+        raise unreachable(url, error) from error
+
+
+@contextmanager
+def clear_errors(settings: DatabaseSettings) -> Iterator[None]:
+    """Around a command's work: a database that fails in the middle is UnreachableError, or, where the same command would fail
+    again, LumenstreamError with what it said."""
+    try:
+        yield
+    except psycopg.Error as error:
+        url = settings.url.get_secret_value()
+        if is_permanent(error):
+            raise LumenstreamError(
+                f"the database at {describe(url)} refuses it: {error.sqlstate} {error}".strip(),
+                hint="no transaction was half done; if it is neither a right nor a limit that you set, please report it",
+            ) from error
         raise unreachable(url, error) from error
 
 

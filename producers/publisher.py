@@ -20,7 +20,7 @@ from psycopg.rows import dict_row
 
 from lumenstream import database, kafka, metrics
 from lumenstream.crashpoint import crashpoint
-from lumenstream.errors import FencedError, IntegrityError, UnreachableError
+from lumenstream.errors import ConfigurationError, FencedError, IntegrityError, UnreachableError
 from lumenstream.logs import get_logger
 from lumenstream.roleserver import Health, RoleServer
 from lumenstream.settings import Settings
@@ -201,9 +201,15 @@ class Publisher:
             pass
 
     def replay(self, first: int, last: int) -> int:
-        """Send the state changes of ledgers `first` to `last` to the replay topic; the cursor stays. Returns the events sent."""
-        topic = self._settings.kafka.topic(Topic.STATE_CHANGES_REPLAY)
-        with database.connect(self._settings.database, application_name="lumenstream-publisher", autocommit=True) as connection:
+        """Send the state changes of ledgers `first` to `last` to the replay topic; the cursor stays. Returns the events sent.
+
+        IntegrityError when some are missing, UnreachableError when a server goes away; then a part of the events was sent.
+        """
+        topic, settings = self._settings.kafka.topic(Topic.STATE_CHANGES_REPLAY), self._settings.database
+        with (
+            database.clear_errors(settings),
+            database.connect(settings, application_name="lumenstream-publisher", autocommit=True, patient=True) as connection,
+        ):
             database.check_schema(connection)
             database.check_network(connection, self._settings.network.network_id())
             total = 0
@@ -265,5 +271,13 @@ def run(settings: Settings, stop: threading.Event | None = None) -> None:
 
 
 def run_replay(settings: Settings, first: int, last: int) -> int:
-    """`lumenstream publish --from --to`: send a range again, to the replay topic, with the same ids."""
-    return Publisher(settings, threading.Event()).replay(first, last)
+    """`lumenstream publish --from --to`: send a range again, to the replay topic, with the same ids.
+
+    ConfigurationError for a range that is none; else as `Publisher.replay`.
+    """
+    if first > last:
+        raise ConfigurationError(f"ledger {first} comes after {last}", hint="the first ledger comes first")
+    try:
+        return Publisher(settings, threading.Event()).replay(first, last)
+    except KafkaException as error:
+        raise UnreachableError(f"Kafka did not take the events: {kafka.reason(error)}", hint="is the broker up?") from error

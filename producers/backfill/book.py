@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, TypeVar
 import psycopg
 
 from lumenstream import metrics, retention
-from lumenstream.database import Connection, Cursor, check_network, check_schema, connect, get_cursor, is_permanent
+from lumenstream.database import Connection, Cursor, check_network, check_schema, clear_errors, connect, get_cursor, is_permanent
 from lumenstream.errors import UnreachableError
 from lumenstream.logs import get_logger
 from lumenstream.settings import Settings
@@ -154,8 +154,9 @@ class Book:
             try:
                 return work(self._connected())
             except (psycopg.Error, UnreachableError) as error:
-                if (isinstance(error, psycopg.Error) and is_permanent(error)) or time.monotonic() > deadline:
-                    raise
+                if time.monotonic() > deadline or (isinstance(error, psycopg.Error) and is_permanent(error)):
+                    with clear_errors(self._settings.database):
+                        raise
                 metrics.SERVER_ERRORS.labels("database").inc()
                 _log.warning("waiting for the database", error=str(error).strip())
                 self.close()
@@ -163,5 +164,7 @@ class Book:
 
     def _connected(self) -> Connection:
         if self._connection is None:
-            self._connection = connect(self._settings.database, application_name="lumenstream-backfill", autocommit=True)
+            self._connection = connect(
+                self._settings.database, application_name="lumenstream-backfill", autocommit=True, patient=True
+            )
         return self._connection

@@ -11,7 +11,16 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Final, Literal, LiteralString, NamedTuple
 
-from lumenstream.database import Connection, Cursor, check_network, check_schema, connect, get_checkpoint, get_cursor
+from lumenstream.database import (
+    Connection,
+    Cursor,
+    check_network,
+    check_schema,
+    clear_errors,
+    connect,
+    get_checkpoint,
+    get_cursor,
+)
 from lumenstream.errors import ConfigurationError
 from lumenstream.settings import Settings
 from schemas.toid import ledger_range
@@ -98,8 +107,12 @@ def verify(settings: Settings, first: int | None = None, last: int | None = None
     """Check ledgers `first` to `last`; None: from the oldest one, to the cursor. ConfigurationError for what is not there.
 
     A database that has nothing but the state of a checkpoint claims no history, so none is missing: no ledger, no finding.
+    SchemaVersionError, IntegrityError for another network's database, UnreachableError when the database goes away.
     """
-    with connect(settings.database, application_name="lumenstream-verify", autocommit=True) as connection:
+    with (
+        clear_errors(settings.database),
+        connect(settings.database, application_name="lumenstream-verify", autocommit=True, patient=True) as connection,
+    ):
         check_schema(connection)
         check_network(connection, settings.network.network_id())
         cursor, oldest = get_cursor(connection, Cursor.LATEST), get_cursor(connection, Cursor.OLDEST)

@@ -22,12 +22,13 @@ from lumenstream.database import (
     advisory_key,
     check_network,
     check_schema,
+    clear_errors,
     connect,
     edition,
     error_class,
     is_permanent,
 )
-from lumenstream.errors import LumenstreamError, UnreachableError
+from lumenstream.errors import UnreachableError
 from lumenstream.logs import get_logger
 from lumenstream.presence import missing_ledgers
 from lumenstream.roleserver import Health, RoleServer
@@ -37,7 +38,6 @@ from sinks.timescale.maintenance.failed import failed_ranges
 from sinks.timescale.maintenance.reconcile import reconcile
 from sinks.timescale.service import stop_on_signals
 
-STATEMENT_TIMEOUT_SECONDS: Final = 600  # a drop of many chunks, a count of many ledgers
 COUNT_SECONDS: Final = 300.0  # between two counts of missing ledgers, which read the index of `ledgers`, and of failed ranges
 _LOCK_NAME: Final = "lumenstream-maintenance"
 
@@ -63,11 +63,9 @@ def run(settings: Settings, stop: threading.Event | None = None) -> None:
 
 
 def run_once(settings: Settings) -> Outcome:
-    """One run, for a timer of the operator's. UnreachableError when the database does not answer."""
-    try:
+    """One run, for a timer of the operator's. UnreachableError when the database does not answer; LumenstreamError."""
+    with clear_errors(settings.database):
         return _work(settings, lambda: True)
-    except psycopg.Error as error:
-        raise _refused(error) from error
 
 
 class _Service:
@@ -96,7 +94,8 @@ class _Service:
             self._count()
         except (psycopg.Error, UnreachableError) as error:
             if isinstance(error, psycopg.Error) and is_permanent(error):
-                raise _refused(error) from error
+                with clear_errors(self._settings.database):
+                    raise
             metrics.SERVER_ERRORS.labels("database").inc()
             self._problem = f"{error_class(error)}: {error}".strip()
             _log.warning("the run was cut short, the next one goes on", error=self._problem)
@@ -164,8 +163,7 @@ def _work(settings: Settings, go_on: Callable[[], bool]) -> Outcome:
 
 
 def _connection(settings: Settings) -> Connection:
-    patient = settings.database.model_copy(update={"statement_timeout_seconds": STATEMENT_TIMEOUT_SECONDS})
-    return connect(patient, application_name="lumenstream-maintenance", autocommit=True)
+    return connect(settings.database, application_name="lumenstream-maintenance", autocommit=True, patient=True)
 
 
 @contextmanager
@@ -174,7 +172,3 @@ def _locked(connection: Connection) -> Iterator[bool]:
     key = advisory_key(_LOCK_NAME)
     row = connection.execute("select pg_try_advisory_lock(%s)", (key,)).fetchone()
     yield row is not None and bool(row[0])
-
-
-def _refused(error: psycopg.Error) -> LumenstreamError:
-    return LumenstreamError(f"the database refuses maintenance: {error.sqlstate} {error}".strip(), hint="nothing was half done")
