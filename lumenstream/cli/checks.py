@@ -7,7 +7,7 @@ import platform
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Final
 
 from lumenstream import database, masking
 from lumenstream.cli.checkresult import Level, Result
@@ -222,10 +222,14 @@ def _processors(settings: Settings) -> Iterator[Result]:
 
 
 def _roles(settings: Settings) -> Iterator[Result]:
+    """A role elsewhere has to answer; of one here, which may not be meant to run, the port has to be its own."""
     for endpoint in endpoints(settings):
         port = int(endpoint.url.rpartition(":")[2])
         if scrape(endpoint) is not None:
-            yield Result(Level.OK, endpoint.role, f"runs on port {port}")
+            yield Result(Level.OK, endpoint.role, f"runs on port {port}" if endpoint.here else f"runs at {endpoint.url}")
+        elif not endpoint.here:
+            mend = "does it run, and may this machine reach it? its log; LUMENSTREAM_STATUS__TARGETS"
+            yield Result(Level.WARN, endpoint.role, f"does not answer at {endpoint.url}", mend)
         elif _port_taken(port):
             yield Result(
                 Level.FAIL,
@@ -238,8 +242,11 @@ def _roles(settings: Settings) -> Iterator[Result]:
 
 
 def _port_setting(kind: str) -> str:
-    sections: dict[str, Any] = {"api": "api.port", "worker": "process.http_port"}
-    return str(sections.get(kind, f"{kind}.http_port"))
+    sections = {"api": "api.port", "worker": "process.http_port"} | {
+        "backfill-sink": "backfill.http_port",
+        "enrichment": "enrich.http_port",
+    }
+    return sections.get(kind, f"{kind}.http_port")
 
 
 def _port_taken(port: int) -> bool:

@@ -68,6 +68,10 @@ def stage_of(endpoint: Endpoint, samples: Samples, health: Mapping[str, Any] | N
             count, unit = samples.total("lumenstream_published_events_total"), "events"
         case "maintenance":
             count, unit = samples.total("lumenstream_retention_dropped_ledgers_total"), "dropped"
+        case "enrichment":
+            count, unit = samples.total("lumenstream_enriched_tokens_total"), "tokens"
+            lacking = int(samples.highest("lumenstream_tokens_without_metadata"))
+            note = f"{lacking} without metadata" if lacking else ""
         case _:
             count, unit = samples.total("lumenstream_api_request_seconds_count"), "requests"
             errors += samples.total("lumenstream_api_errors_total")

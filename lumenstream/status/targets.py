@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 from dataclasses import dataclass
 from typing import Final
@@ -11,7 +12,8 @@ from lumenstream.errors import ConfigurationError
 from lumenstream.settings import Settings
 
 MAX_ENDPOINTS: Final = 256
-KINDS: Final = ("producer", "worker", "sink", "backfill-sink", "publisher", "maintenance", "api")
+KINDS: Final = ("producer", "worker", "sink", "backfill-sink", "publisher", "maintenance", "enrichment", "api")
+_NONE_OR_ONE: Final = ("enrichment",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +25,24 @@ class Endpoint:
 
     @property
     def kind(self) -> str:
-        """producer, worker, sink, publisher, maintenance or api: the role without a number."""
+        """One of KINDS: the role without a number."""
         return self.role.partition(" ")[0]
+
+    @property
+    def here(self) -> bool:
+        """On this machine, as far as the address says so."""
+        host = urlsplit(self.url).hostname or ""
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost"
 
 
 def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
     """The roles' pages. Of `status.targets` every address of a host is one: so the members of a service are all seen.
 
-    Port 0 (a free one) cannot be known and is left out. ConfigurationError for targets that cannot be read.
+    Port 0 (a free one) cannot be known and is left out; so is an enrichment whose host's name is not known, as where none is
+    deployed. ConfigurationError for targets that cannot be read.
     """
     if settings.status.targets:
         return tuple(_resolved(settings.status.targets))[:MAX_ENDPOINTS]
@@ -55,7 +67,10 @@ def _resolved(targets: str) -> list[Endpoint]:
             raise ConfigurationError(
                 f"setting status.targets: {target.strip()!r} is not role=http://host:port", hint=f"roles: {', '.join(KINDS)}"
             )
-        found.setdefault(role, []).extend(_addresses(parts.hostname, parts.port or 80))
+        port = parts.port or 80
+        urls = _addresses(parts.hostname, port)
+        if urls or role not in _NONE_OR_ONE:
+            found.setdefault(role, []).extend(urls or [f"http://{parts.hostname}:{port}"])
     return [
         Endpoint(role if len(urls) == 1 else f"{role} {number}", url)
         for role, urls in found.items()
@@ -64,10 +79,10 @@ def _resolved(targets: str) -> list[Endpoint]:
 
 
 def _addresses(host: str, port: int) -> list[str]:
-    """One URL an address; a name that is not known now is kept, and shows as down."""
+    """One URL an address; none for a name that is not known now: of most roles it is kept, and shows as down."""
     try:
         answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError:
-        return [f"http://{host}:{port}"]
+        return []
     addresses = sorted({str(address[0]) for *_, address in answers})
     return [f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}" for address in addresses]

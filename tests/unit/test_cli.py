@@ -378,3 +378,17 @@ def test_doctor_says_what_fails_and_how_to_mend_it(elsewhere: Path) -> None:
     assert results["python"]["level"] == "ok"
     assert results["kafka"]["level"] == results["database"]["level"] == "fail"
     assert results["database"]["mend"] and "secret" not in out
+
+
+def test_doctor_warns_of_a_role_elsewhere_that_does_not_answer(elsewhere: Path) -> None:
+    """Guards: it looked at the port on this machine, where nothing was, and found a dead sink in order."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        here = taken.getsockname()[1]
+        targets = f"sink=http://sink.invalid:8013,publisher=http://127.0.0.1:9,backfill-sink=http://127.0.0.1:{here}"
+        environment = {"LUMENSTREAM_STATUS__TARGETS": targets, "LUMENSTREAM_KAFKA__REQUEST_TIMEOUT_SECONDS": "1"}
+        arguments = ("--database-url", f"postgresql://{NOWHERE}/x", "--kafka-bootstrap", NOWHERE, "--json")
+        results = {row["name"]: row for row in json.loads(run("doctor", *arguments, environment=environment)[1])}
+    sink, publisher, backfill = (results[name] for name in ("sink", "publisher", "backfill-sink"))
+    assert sink["level"] == "warn" and sink["text"] == "does not answer at http://sink.invalid:8013" and sink["mend"]
+    assert publisher["level"] == "ok" and "not running here" in publisher["text"]
+    assert backfill["level"] == "fail" and "LUMENSTREAM_BACKFILL__HTTP_PORT" in backfill["mend"]

@@ -148,9 +148,32 @@ def test_targets_name_roles_elsewhere_and_every_address_of_a_host_is_one() -> No
     )
     both = endpoints(load_settings(status__targets="worker=http://127.0.0.1:1,worker=http://127.0.0.2:1"))
     assert [(endpoint.role, endpoint.kind) for endpoint in both] == [("worker 0", "worker"), ("worker 1", "worker")]
+    some = endpoints(
+        load_settings(status__targets="enrichment=http://no-such-host.invalid:8017,enrichment=http://127.0.0.1:8017")
+    )
+    assert some == (Endpoint("enrichment", "http://127.0.0.1:8017"),), "none or one: a name that is not known is none"
     for wrong in ("worker", "teapot=http://h:1", "worker=https://h:1", "worker=http://"):
         with pytest.raises(ConfigurationError, match="role=http://host:port"):
             endpoints(load_settings(status__targets=wrong))
+
+
+def test_a_target_is_here_when_its_address_says_so() -> None:
+    here = {
+        "127.0.0.1": True,
+        "127.8.8.8": True,
+        "[::1]": True,
+        "localhost": True,
+        "10.0.0.7": False,
+        "sink": False,
+        "[fd00::1]": False,
+    }
+    assert {host: Endpoint("sink", f"http://{host}:8013").here for host in here} == here
+
+
+def test_enrichment_has_a_row_of_its_own() -> None:
+    samples = Samples('lumenstream_enriched_tokens_total{outcome="filled"} 5\nlumenstream_tokens_without_metadata 3\n')
+    row = stage_of(Endpoint("enrichment", "http://h:1"), samples, {"role": "enrichment", "error": "no answer"})
+    assert (row.count, row.unit, row.note, row.problems) == (5, "tokens", "3 without metadata", ("no answer",))
 
 
 def test_settings_survive_the_way_through_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

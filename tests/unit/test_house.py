@@ -137,7 +137,7 @@ def test_operations_document_lists_every_exit_code() -> None:
 def test_compose_file_has_every_role_with_health_check_and_limit() -> None:
     compose = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8"))
     services = compose["services"]
-    roles = {"producer", "worker", "sink", "publisher", "maintenance", "api"}
+    roles = {"producer", "worker", "sink", "publisher", "maintenance", "enrichment", "api"}
     servers = {"kafka", "database", "prometheus", "grafana"}
     assert services.keys() == roles | servers | {"migrate", "topics", "bootstrap"}
     for name in roles | servers:
@@ -155,6 +155,7 @@ def test_compose_tells_every_role_of_the_archive_and_bootstraps_only_when_asked(
         assert services[role]["environment"]["LUMENSTREAM_ARCHIVE__URL"] == "${LUMENSTREAM_ARCHIVE__URL:-}"
     assert (services["bootstrap"]["command"], services["bootstrap"]["profiles"]) == (["bootstrap"], ["bootstrap"])
     assert services["bootstrap"]["restart"] == "no"
+    assert services["enrichment"]["profiles"] == ["enrichment"], "it ends at once without an RPC server"
     assert all("profiles" not in services[role] for role in ("producer", "worker", "sink", "publisher", "maintenance", "api"))
 
 
@@ -171,7 +172,7 @@ def test_compose_file_holds_no_secret() -> None:
 def test_the_password_stays_out_of_the_database_url_of_compose() -> None:
     """Raw in the URL, a password with %, @ or / makes another URL."""
     services = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
-    for role in ("producer", "worker", "sink", "publisher", "maintenance", "api", "migrate"):
+    for role in ("producer", "worker", "sink", "publisher", "maintenance", "enrichment", "api", "migrate"):
         environment = services[role]["environment"]
         assert "$" not in environment["LUMENSTREAM_DATABASE__URL"]
         assert environment["PGPASSWORD"].startswith("${POSTGRES_PASSWORD:?")
@@ -199,6 +200,7 @@ def test_ports_of_compose_and_prometheus_are_the_defaults() -> None:
         "sink": settings.sink.http_port,
         "publisher": settings.publisher.http_port,
         "maintenance": settings.maintenance.http_port,
+        "enrichment": settings.enrich.http_port,
         "api": settings.api.port,
     }
     assert len(set(ports.values())) == len(ports)

@@ -34,6 +34,7 @@ PORTS = {
     "sink": "sink.http_port",
     "publisher": "publisher.http_port",
     "maintenance": "maintenance.http_port",
+    "enrichment": "enrich.http_port",
     "api": "api.port",
 }
 JOBS = ("migrate", "bootstrap")
@@ -188,7 +189,7 @@ def test_the_first_start_bootstraps_before_a_sink_holds_the_writer_s_lock(monkey
     sources.check(load_settings(producer__rpc_url=documents(BASE / "secret.example.yaml")[0]["stringData"][RPC_URL]))
     lines = commands("First start")
     first, late = lines[: lines.index("kubectl -n lumenstream scale deployment/sink --replicas=0")], lines[len(lines) - 6 :]
-    assert applied(first) == ["shared", *JOBS, "worker", "sink", "publisher", "maintenance", "api", "producer"]
+    assert applied(first) == ["shared", *JOBS, "worker", "sink", "publisher", "maintenance", "enrichment", "api", "producer"]
     assert applied(late) == ["bootstrap"] and late[-1].endswith("scale deployment/sink --replicas=2")
     for job in JOBS:
         apply = first.index(f"kubectl apply -k base -l {COMPONENT}={job}")
