@@ -245,7 +245,8 @@ class TestTopics:
         settings = make()
         produce(settings, source_ledgers(chain[:3]))
         more = settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"partitions": PARTITIONS + 1})})
-        admin = clients.admin(settings.kafka)
+        admin, group = clients.admin(settings.kafka), settings.kafka.topic("workers")
+        clients.commit_group_offsets(settings.kafka, group, settings.kafka.topic(Topic.LEDGERS), {0: 1})
 
         def gone(name: str) -> bool:
             return name not in clients.partition_counts(settings.kafka)
@@ -261,6 +262,7 @@ class TestTopics:
         counts = clients.partition_counts(more.kafka)
         found = {topic: counts[settings.kafka.topic(topic)] for topic in Topic}
         assert found == {topic: PARTITIONS + (topic in SAME_PARTITIONS) for topic in Topic}
+        assert not clients.group_has_offsets(more.kafka, group, settings.kafka.topic(Topic.LEDGERS))
         produce(more, source_ledgers(chain))
         assert sequences(more) == [ledger.sequence for ledger in chain]
 

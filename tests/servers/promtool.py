@@ -16,7 +16,7 @@ def promtool() -> Path:
     """Its path. Unavailable, with the reason, where it is neither installed nor to be had from Debian."""
     if found := shutil.which("promtool"):
         return Path(found)
-    return cached_directory("promtool", _unpack) / "usr/bin/promtool"
+    return cached_directory("promtool", _unpack) / "promtool"
 
 
 def _unpack(root: Path) -> None:
@@ -27,7 +27,10 @@ def _unpack(root: Path) -> None:
         if not _download(root):
             raise Unavailable("Debian's package prometheus could not be downloaded")
     (package,) = root.glob("prometheus_*.deb")
-    subprocess.run(["dpkg-deb", "-x", str(package), str(root)], capture_output=True, timeout=DOWNLOAD_TIMEOUT_S, check=True)
+    unpacked = root / "package"
+    subprocess.run(["dpkg-deb", "-x", str(package), str(unpacked)], capture_output=True, timeout=DOWNLOAD_TIMEOUT_S, check=True)
+    (unpacked / "usr/bin/promtool").rename(root / "promtool")
+    shutil.rmtree(unpacked)  # with the server, which is larger than all that is kept
     package.unlink()
 
 
