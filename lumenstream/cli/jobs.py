@@ -12,7 +12,7 @@ import orjson
 import typer
 
 from lumenstream.cli.inputs import ArchiveOption, JsonOption, LakeOption, PathOption, RpcOption, SourceOption
-from lumenstream.cli.options import PANEL_HISTORY, command, settings_of, start_logging
+from lumenstream.cli.options import PANEL_HISTORY, command, refuse, settings_of, start_logging
 from lumenstream.errors import LumenstreamError
 
 if TYPE_CHECKING:
@@ -85,6 +85,10 @@ def verify(
 
     Example: lumenstream verify --from 63000000 --json
     """
+    if checkpoint:
+        refuse(ctx, "first", "last", where="with --checkpoint: the state is that of the cursor")
+    else:
+        refuse(ctx, "archive_url", "source", "path", "rpc_url", "lake_url", where="without --checkpoint")
     settings = settings_of(
         ctx,
         archive__url=archive_url,

@@ -104,6 +104,19 @@ def settings_of(ctx: typer.Context, **flags: Any) -> Settings:
     return load_settings(**flags_of(ctx, **flags))
 
 
+def refuse(ctx: typer.Context, *names: str, where: str) -> None:
+    """ConfigurationError when one of these options, by the command's parameters, was given although it does nothing here."""
+    given = [
+        parameter.opts[0]
+        for parameter in ctx.command.params
+        if parameter.name in names and (source := ctx.get_parameter_source(parameter.name)) and source.name == "COMMANDLINE"
+    ]
+    if given:
+        from lumenstream.errors import ConfigurationError
+
+        raise ConfigurationError(f"{', '.join(given)} would do nothing {where}", hint="leave it out")
+
+
 def start_logging(settings: Settings, role: str) -> None:
     """Logs of this process, and reports of its defects, bound to its role."""
     from lumenstream import logs, tracker

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
+import orjson
 import typer
 
 from lumenstream.cli.inputs import JsonOption, LakeOption, PathOption, RpcOption, SourceOption
 from lumenstream.cli.jobs import LogOption, PauseOption, SinksOption, WorkersOption, run_job
-from lumenstream.cli.options import PANEL_HISTORY, command, settings_of, start_logging
+from lumenstream.cli.options import PANEL_HISTORY, command, refuse, settings_of, start_logging
 from lumenstream.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from lumenstream.settings import Settings
+
+_OF_JOBS: Final = ("first", "last", "workers", "sinks", "source", "path", "rpc_url", "lake_url", "log_dir", "pause_retention")
 
 
 def replay(
@@ -40,13 +43,15 @@ def replay(
     Example: lumenstream replay --ledger 63092990 --processors effects
     Example: lumenstream replay --from 63000000 --to 63000999 --processors effects,token_transfers --workers 2
     """
+    if ledger is not None:
+        refuse(ctx, *_OF_JOBS, where="with --ledger: its message is copied, and sent to the workers that run")
     names = tuple(name.strip() for name in processors.split(",") if name.strip())
     settings = settings_of(ctx, producer__source=source, producer__path=path, producer__rpc_url=rpc_url, lake__url=lake_url)
     start_logging(settings, "replay")
-    if ledger is not None and first is None and last is None:
-        _replay_one(settings, ledger, names)
+    if ledger is not None:
+        _replay_one(settings, ledger, names, as_json)
         return
-    if ledger is not None or first is None or last is None:
+    if first is None or last is None:
         raise ConfigurationError("which ledgers?", hint="give --ledger, or both --from and --to")
     from producers.backfill import Request
 
@@ -54,10 +59,13 @@ def replay(
     run_job(settings, request, workers, sinks, log_dir, as_json)
 
 
-def _replay_one(settings: Settings, ledger: int, names: tuple[str, ...]) -> None:
+def _replay_one(settings: Settings, ledger: int, names: tuple[str, ...], as_json: bool) -> None:
     from producers import replay as replaying
 
     sent = replaying.run(settings, ledger, names)
+    if as_json:
+        typer.echo(orjson.dumps(sent._asdict()).decode())
+        return
     topic = f"{settings.kafka.topic_prefix}ledgers.retry [{sent.partition}] offset {sent.offset}"
     typer.echo(f"ledger {sent.sequence} ({sent.ledger_hash}) from {sent.found} sent to {topic}")
 

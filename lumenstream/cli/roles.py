@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from lumenstream.cli.inputs import ArchiveOption, LakeOption, PathOption, RpcOption, SourceOption
-from lumenstream.cli.options import PANEL_PIPELINE, PANEL_ROLES, command, settings_of, start_logging
+from lumenstream.cli.options import PANEL_PIPELINE, PANEL_ROLES, command, refuse, settings_of, start_logging
 from lumenstream.errors import ConfigurationError
 
 _ProcessorsOption = Annotated[str | None, typer.Option("--processors", help="names, comma separated (default: all)")]
@@ -26,6 +26,8 @@ def migrate(
 
     Example: lumenstream migrate --database-url postgresql://postgres@127.0.0.1/lumenstream
     """
+    if status:
+        refuse(ctx, "target", where="with --status")
     settings = settings_of(ctx)
     start_logging(settings, "migrate")
     from migrations import runner
@@ -165,6 +167,8 @@ def publish(
     """
     if (first is None) != (last is None):
         raise ConfigurationError("a range needs both ends", hint="give --from and --to, or neither")
+    if first is not None:
+        refuse(ctx, "port", where="with --from and --to")
     settings = settings_of(ctx, publisher__http_port=port)
     start_logging(settings, "publisher")
     from producers import publisher

@@ -120,7 +120,14 @@ def rebuild_state(
 
     Example: lumenstream rebuild-state --network testnet --archive-url file:///archive --source files --path ledgers/
     """
-    settings = settings_of(ctx, archive__url=archive_url, producer__source=source, producer__path=path, producer__rpc_url=rpc_url)
+    settings = settings_of(
+        ctx,
+        archive__url=archive_url,
+        producer__source=source,
+        producer__path=path,
+        producer__rpc_url=rpc_url,
+        lake__url=lake_url,
+    )
     start_logging(settings, "rebuild-state")
     from sinks.timescale import checkpoint as sink
 
@@ -178,9 +185,21 @@ class ExpectedState:
         from sinks.timescale.checkpoint import Expected
 
         checkpoint = self._archive.newest(cursor)
+        self._check_source(checkpoint, cursor)
         display = self._closing.enter_context(EntriesDisplay(f"state after ledger {checkpoint.ledger}", quiet=self._quiet))
         batches = entry_rows(self._settings, self._archive, checkpoint, display)
         return Expected(checkpoint.ledger, batches, self._ledgers(checkpoint, cursor))
+
+    def _check_source(self, checkpoint: Checkpoint, cursor: int) -> None:
+        """ConfigurationError when the source will be needed and cannot be: before all buckets are read, not after."""
+        from producers.backfill.book import Book
+        from producers.backfill.plan import Range
+        from producers.backfill.raw import RawLedgers
+
+        if cursor > checkpoint.ledger:
+            wanted = Range(checkpoint.ledger + 1, cursor)
+            with closing(Book(self._settings)) as book, closing(RawLedgers(self._settings, threading.Event(), [wanted])) as raw:
+                raw.check_source(wanted, book.places(wanted))
 
     def _ledgers(self, checkpoint: Checkpoint, cursor: int) -> Iterator[LedgerRows]:
         """The ledgers after the checkpoint, up to the cursor; the first must name the checkpoint's as its predecessor."""

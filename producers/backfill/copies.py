@@ -66,6 +66,21 @@ class Copies:
             return {}
         return found
 
+    def reach(self, wanted: Range, places: Sequence[Place]) -> bool:
+        """Whether the topics still hold all of a range, as far as their beginnings tell: nothing of it is read."""
+        try:
+            if places:
+                lows = [(place, self._low(place.topic, place.partition)) for place in places]
+                return len(places) == wanted.ledgers and all(low is not None and low <= place.offset for place, low in lows)
+            partitions = [
+                (sequence, partition_of(sequence, self._kafka.range_size, self._kafka.partitions))
+                for sequence in range(wanted.first, wanted.last + 1)
+            ]
+            oldest = [(sequence, self._oldest_of(partition)) for sequence, partition in partitions]
+            return all(first is not None and first <= sequence for sequence, first in oldest)
+        except UnreachableError:
+            return False  # whoever reads will say so
+
     def close(self) -> None:
         for reader in self._readers.values():
             reader.close()

@@ -41,6 +41,11 @@ class RawLedgers:
         self._next = 0
         self.copied = 0
 
+    def check_source(self, wanted: Range, places: Sequence[Place]) -> None:
+        """ConfigurationError when `read` would ask the source, and the settings lack what it needs."""
+        if not (self._settings.backfill.from_topics and self._copies.reach(wanted, places)):
+            sources.check(self._settings)
+
     def read(self, wanted: Range, places: Sequence[Place]) -> Iterator[tuple[SourceLedger, LedgerHeader]]:
         """The ledgers of a range with their headers. IntegrityError when one is missing or wrong, UnreachableError."""
         hashes = {place.sequence: place.ledger_hash for place in places}

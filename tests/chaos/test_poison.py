@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
@@ -150,9 +151,10 @@ def test_what_replay_refuses(pipeline: Pipeline, source: Source) -> None:
     assert f"produce --from {second.sequence}" in error
 
     feed.send(second)  # as `produce --from` would: the good one behind the damaged one is found
-    code, out, error = replay(pipeline, "--ledger", str(second.sequence))
+    code, out, error = replay(pipeline, "--ledger", str(second.sequence), "--json")
     assert code == ExitCode.OK, error
-    assert "ledgers.retry" in out
+    sent = json.loads(out)
+    assert (sent["sequence"], sent["ledger_hash"], sent["offset"]) == (second.sequence, second.hash.hex(), 0)
     (retried,) = read_topic(pipeline.kafka, Topic.LEDGERS_RETRY)
     assert retried.value() == second.meta
     pipeline.start("worker")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,13 +13,16 @@ from typing import Any
 import orjson
 import psycopg
 import pytest
+from confluent_kafka import Producer
 
 from lumenstream.cli.state import ExpectedState, verify_checkpoint
-from lumenstream.errors import FencedError, IntegrityError, LumenstreamError
+from lumenstream.errors import ConfigurationError, FencedError, IntegrityError, LumenstreamError
 from lumenstream.settings import KafkaSettings, ProducerSettings, Settings
+from lumenstream.xdr import read_header
 from sandbox import archive
 from sandbox.network import Sandbox
 from sandbox.settings import SandboxSettings
+from schemas.messages import LedgerHeaders
 from sinks.timescale.checkpoint import Check, Expected, check_state, rebuild_state
 from sinks.timescale.checkpoint.firstrun import writers_lock
 from tests.integration.checkpoint_world import (
@@ -167,6 +171,54 @@ def test_a_ledger_that_nobody_has(world: tuple[Settings, list[bytes]], tmp_path:
     lacking = settings.model_copy(update={"producer": ProducerSettings(source="files", path=folder)})
     with pytest.raises(IntegrityError, match="does not have ledger"):
         rebuild(lacking)
+
+
+def test_a_source_that_is_needed_and_cannot_be_is_named_before_the_buckets_are_read(
+    world: tuple[Settings, list[bytes]], tmp_path: Path
+) -> None:
+    """Guards: hours later, on a network of some size."""
+    settings, _ = world
+    lacking = settings.model_copy(update={"producer": ProducerSettings(source="files", path=tmp_path / "nowhere")})
+    shutil.rmtree(tmp_path / "archive" / "bucket")
+    for command in (check, rebuild):
+        with pytest.raises(ConfigurationError, match="nowhere does not exist"):
+            command(lacking)
+
+
+def test_no_source_is_needed_while_the_topics_hold_the_ledgers(
+    world: tuple[Settings, list[bytes]], kafka: KafkaForTest, tmp_path: Path
+) -> None:
+    settings, ledgers = world
+    url = settings.database.url.get_secret_value()
+    before = dump(url, LAST_MODIFIED)
+    lacking = settings.model_copy(update={"producer": ProducerSettings(source="files", path=tmp_path / "nowhere")})
+    produce(lacking, kafka.create_topic("ledgers"), ledgers)
+    with psycopg.connect(url) as connection:
+        connection.execute(
+            'update ledgers set topic = %s, partition = 0, "offset" = sequence - %s',
+            (f"{kafka.topic_prefix}ledgers", read_header(ledgers[0]).sequence),
+        )
+    damage(url)
+    assert check(lacking).differences
+    assert rebuild(lacking)
+    assert dump(url, LAST_MODIFIED) == before
+
+
+def produce(settings: Settings, topic: str, ledgers: list[bytes]) -> None:
+    """Raw ledgers on the one partition of a topic, from offset 0 on."""
+    producer = Producer({"bootstrap.servers": settings.kafka.bootstrap})
+    for data in ledgers:
+        header = read_header(data)
+        headers = LedgerHeaders(
+            sequence=header.sequence,
+            previous_sequence=header.sequence - 1,
+            close_time=header.close_time,
+            ledger_hash=header.hash.hex(),
+            protocol_version=header.protocol_version,
+            network_id=settings.network.network_id().hex(),
+        )
+        producer.produce(topic, value=data, partition=0, headers=[*headers.to_kafka()])
+    assert producer.flush(30) == 0
 
 
 @pytest.mark.parametrize("crashpoint", ["checkpoint.in_ledgers:3", "checkpoint.before_commit"])

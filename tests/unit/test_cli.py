@@ -132,6 +132,7 @@ def test_a_mistake_in_the_command_line_is_exit_code_2_with_a_suggestion(
         (("serve", "--database-url", f"postgresql://u:secret@{NOWHERE}/x"), ExitCode.UNREACHABLE, "does not answer"),
         (("up", "--database-url", f"postgresql://u:secret@{NOWHERE}/x"), ExitCode.UNREACHABLE, "does not answer"),
         (("publish", "--from", "5"), ExitCode.CONFIGURATION, "both ends"),
+        (("publish", "--from", "9", "--to", "3"), ExitCode.CONFIGURATION, "ledger 9 comes after 3"),
         (("decode", "missing.xdr"), ExitCode.CONFIGURATION, "does not exist"),
         (("decode", "damaged.xdr"), ExitCode.INTEGRITY, "damaged.xdr"),
         (("decode", "--part", "damaged.xdr"), ExitCode.INTEGRITY, "not a part"),
