@@ -102,18 +102,18 @@ def connect(settings: DatabaseSettings, *, application_name: str, autocommit: bo
 
 @contextmanager
 def clear_errors(settings: DatabaseSettings) -> Iterator[None]:
-    """Around a command's work: a database that fails in the middle is UnreachableError, or, where the same command would fail
-    again, LumenstreamError with what it said."""
+    """Around a command's work: a database that goes away in the middle is UnreachableError, else LumenstreamError with what it
+    said."""
     try:
         yield
     except psycopg.Error as error:
         url = settings.url.get_secret_value()
-        if is_permanent(error):
-            raise LumenstreamError(
-                f"the database at {describe(url)} refuses it: {error.sqlstate} {error}".strip(),
-                hint="no transaction was half done; if it is neither a right nor a limit that you set, please report it",
-            ) from error
-        raise unreachable(url, error) from error
+        if is_away(error):
+            raise unreachable(url, error) from error
+        raise LumenstreamError(
+            f"the database at {describe(url)} refuses it: {error.sqlstate or ''} {error}".strip(),
+            hint="no transaction was half done; if it is neither a right, nor a limit, nor a full disk, please report it",
+        ) from error
 
 
 def pool(
@@ -264,6 +264,7 @@ _CLASS_OF_SQLSTATE: Final = {
     "08006": "connection_error",
 }
 _PERMANENT_CLASSES: Final = frozenset({"22", "23", "42"})  # bad data, violated constraint, wrong statement or right
+_AWAY_CLASSES: Final = frozenset({"", "08", "57"})  # no word from it, connections, an operator's intervention or a time-out
 _PERMANENT_STATES: Final = frozenset({"53400"})  # a limit of the server's settings; the rest of class 53 passes (a full disk)
 
 
@@ -286,6 +287,12 @@ def is_permanent(error: psycopg.Error) -> bool:
     """True when the same statement would fail again: retrying only hides it."""
     state = error.sqlstate or ""
     return state[:2] in _PERMANENT_CLASSES or state in _PERMANENT_STATES
+
+
+def is_away(error: psycopg.Error) -> bool:
+    """True when the server is gone, goes, or did not answer in time, whatever was asked of it."""
+    lost = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return lost and (error.sqlstate or "")[:2] in _AWAY_CLASSES
 
 
 def _one(row: TupleRow | None) -> Any:

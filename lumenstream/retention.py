@@ -15,7 +15,7 @@ from typing import Final, LiteralString, NamedTuple, Self
 
 import psycopg
 
-from lumenstream.database import Connection, advisory_key, connect, edition
+from lumenstream.database import Connection, advisory_key, clear_errors, connect, edition
 from lumenstream.errors import LumenstreamError, UnreachableError
 from lumenstream.logs import get_logger
 from lumenstream.settings import DatabaseSettings
@@ -129,9 +129,10 @@ class Lease:
         self._thread = threading.Thread(target=self._renew, name="job-lease", daemon=True)
 
     def __enter__(self) -> Self:
-        with self._connection() as connection:
+        """UnreachableError, LumenstreamError."""
+        with clear_errors(self._settings), self._connection(patient=True) as connection:
             with connection.transaction():
-                lock(connection)
+                lock(connection)  # whoever drops history may hold it for as long as the drop takes
                 connection.execute(
                     f"delete from backfill_jobs where not ({ALIVE}) and expires_at < now() - make_interval(days => %s)",
                     (self._keep_days,),
@@ -180,5 +181,5 @@ class Lease:
         with self._connection() as connection:
             connection.execute(statement, {"job": self._entry.job, "lease": LEASE_SECONDS})
 
-    def _connection(self) -> Connection:
-        return connect(self._settings, application_name="lumenstream-job", autocommit=True)
+    def _connection(self, *, patient: bool = False) -> Connection:
+        return connect(self._settings, application_name="lumenstream-job", autocommit=True, patient=patient)

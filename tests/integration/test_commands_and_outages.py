@@ -7,15 +7,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 
 import psycopg
 import pytest
 
+from lumenstream import retention
 from lumenstream.database import Connection, Cursor, update_cursor
 from lumenstream.errors import ExitCode, UnreachableError
 from lumenstream.settings import DatabaseSettings, NetworkSettings, Settings
 from producers.backfill.book import Book
+from sinks.timescale.checkpoint.firstrun import patient
 from tests.plugins.proxy import TcpProxy, port_of, through
 from tests.plugins.servers import KafkaForTest
 
@@ -57,14 +60,17 @@ def stuck(
         arguments = [sys.executable, "-m", "lumenstream", *command]
         with subprocess.Popen(arguments, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
             try:
-                deadline = time.monotonic() + WAIT_SECONDS
-                while not waits_too_long(looking, COMMANDS[command]):
-                    assert child.poll() is None, child.communicate()
-                    assert time.monotonic() < deadline
-                    time.sleep(0.05)
+                wait_until_too_long(looking, COMMANDS[command], lambda: child.poll() is None)
                 yield child, lock
             finally:
                 child.kill()
+
+
+def wait_until_too_long(looking: Connection, name: str, alive: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not waits_too_long(looking, name):
+        assert alive() and time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def waits_too_long(looking: Connection, name: str) -> bool:
@@ -96,6 +102,40 @@ def test_a_database_that_goes_away_is_one_clear_line(
         _, error = child.communicate(timeout=WAIT_SECONDS)
     assert child.returncode == ExitCode.UNREACHABLE, error
     assert "does not answer" in error.splitlines()[-1] and "Traceback" not in error
+
+
+def test_a_job_waits_for_a_drop_of_history_that_takes_long(filled_url: str) -> None:
+    """Guards: whoever drops holds the lock under which a job enters itself."""
+    settings = DatabaseSettings.model_validate({"url": filled_url, "statement_timeout_seconds": LIMIT_SECONDS})
+    entry = retention.JobEntry("backfill-x", 5, 6, None, pauses_retention=False)
+    with (
+        psycopg.connect(filled_url) as drop,
+        psycopg.connect(filled_url, autocommit=True) as looking,
+        ThreadPoolExecutor(1) as other,
+    ):
+        retention.lock(drop)
+        entered = other.submit(retention.Lease(settings, entry, 30).__enter__)
+        wait_until_too_long(looking, "lumenstream-job", lambda: not entered.done())
+        drop.rollback()
+        lease = entered.result(WAIT_SECONDS)
+        assert [job.job for job in retention.running_jobs(looking)] == ["backfill-x"]
+        lease.__exit__(None, None, None)
+        assert retention.running_jobs(looking) == []
+
+
+def test_a_transaction_of_hours_says_that_the_database_went_away(filled_url: str, tcp_proxy: Callable[[int], TcpProxy]) -> None:
+    """Of `bootstrap`, `verify --checkpoint` and `rebuild-state`."""
+    proxy = tcp_proxy(port_of(filled_url))
+
+    def work() -> None:
+        with patient(connection):
+            proxy.cut()
+            connection.execute("select 1")
+
+    with psycopg.connect(through(filled_url, proxy.port)) as connection:
+        with pytest.raises(UnreachableError, match="the database failed, nothing was written"):
+            work()
+        assert connection.closed
 
 
 def test_a_job_gives_up_on_a_database_that_stays_away(

@@ -7,8 +7,8 @@ import psycopg_pool
 import pytest
 from psycopg import errors
 
-from lumenstream.database import advisory_key, connect, connection_arguments, describe, error_class, is_permanent
-from lumenstream.errors import ExitCode, UnreachableError
+from lumenstream.database import advisory_key, clear_errors, connect, connection_arguments, describe, error_class, is_permanent
+from lumenstream.errors import ExitCode, LumenstreamError, UnreachableError
 from lumenstream.settings import DatabaseSettings
 
 
@@ -35,6 +35,29 @@ from lumenstream.settings import DatabaseSettings
 )
 def test_errors_are_classed(error: psycopg.Error, name: str, permanent: bool) -> None:
     assert (error_class(error), is_permanent(error)) == (name, permanent)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (psycopg.OperationalError("server closed the connection"), UnreachableError),
+        (psycopg.InterfaceError("the connection is closed"), UnreachableError),
+        (errors.AdminShutdown(), UnreachableError),
+        (errors.QueryCanceled(), UnreachableError),
+        (errors.ConnectionFailure(), UnreachableError),
+        (errors.DiskFull(), LumenstreamError),
+        (errors.ConfigurationLimitExceeded(), LumenstreamError),
+        (errors.InsufficientPrivilege(), LumenstreamError),
+        (psycopg.DataError("a query that always gives one row gave none"), LumenstreamError),
+    ],
+)
+def test_a_command_says_whether_the_database_is_away(error: psycopg.Error, kind: type[LumenstreamError]) -> None:
+    settings = DatabaseSettings.model_validate({"url": "postgresql://u:secret@h:7/d"})
+    with pytest.raises(kind) as caught, clear_errors(settings):
+        raise error
+    assert type(caught.value) is kind and "h:7/d" in str(caught.value) and "secret" not in str(caught.value)
+    with pytest.raises(ZeroDivisionError), clear_errors(settings):
+        raise ZeroDivisionError
 
 
 def test_an_unknown_error_is_unknown() -> None:

@@ -21,11 +21,13 @@ from lumenstream.database import (
     Connection,
     Cursor,
     check_schema,
+    clear_errors,
     compare_and_swap_cursor,
     connect,
     get_cursor,
+    is_away,
 )
-from lumenstream.errors import ConfigurationError, FencedError, LumenstreamError
+from lumenstream.errors import ConfigurationError, FencedError, LumenstreamError, UnreachableError
 from lumenstream.logs import get_logger
 from lumenstream.settings import Settings
 from schemas.checkpoint import EntryRows
@@ -81,7 +83,9 @@ def writers_lock(settings: Settings) -> Iterator[None]:
     timer = threading.Timer(LOCK_SECONDS, patience.set)
     timer.start()
     try:
-        if not leadership.acquire(patience):
+        with clear_errors(settings.database):
+            acquired = leadership.acquire(patience)
+        if not acquired:
             raise FencedError("a sink is writing to this database", hint="stop the sink, and start it again afterwards")
         yield
     finally:
@@ -91,16 +95,17 @@ def writers_lock(settings: Settings) -> Iterator[None]:
 
 @contextmanager
 def patient(connection: Connection) -> Iterator[None]:
-    """One transaction that may take hours: no time-out of the server ends it. LumenstreamError when the database fails."""
+    """One transaction that may take hours: no time-out of the server ends it. UnreachableError when the database goes away,
+    LumenstreamError when it fails otherwise."""
     try:
         connection.execute("set local statement_timeout = 0")
         connection.execute("set local idle_in_transaction_session_timeout = 0")
         yield
         connection.commit()
     except psycopg.Error as error:
-        raise LumenstreamError(
-            f"the database failed, nothing was written: {error.sqlstate or ''} {error}".strip(), hint="mend it and start again"
-        ) from error
+        kind = UnreachableError if is_away(error) else LumenstreamError
+        said = f"the database failed, nothing was written: {error.sqlstate or ''} {error}".strip()
+        raise kind(said, hint="mend it and start again") from error
     finally:
         if not connection.closed:
             connection.rollback()
