@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -21,3 +21,8 @@ ArchiveOption = Annotated[
     str | None, typer.Option("--archive-url", help="history archive: a folder, file://, http(s)://, s3://, gs:// or az://")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="a summary for programs")]
+
+
+def flags_of_source(source: str | None, path: Path | None, rpc_url: str | None, lake_url: str | None) -> dict[str, Any]:
+    """The four that name a ledger source, by setting: whoever takes one takes them all."""
+    return {"producer__source": source, "producer__path": path, "producer__rpc_url": rpc_url, "lake__url": lake_url}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 import typer
 
-from lumenstream.cli.inputs import ArchiveOption, JsonOption, LakeOption, PathOption, RpcOption, SourceOption
+from lumenstream.cli.inputs import ArchiveOption, JsonOption, LakeOption, PathOption, RpcOption, SourceOption, flags_of_source
 from lumenstream.cli.options import PANEL_HISTORY, command, refuse, settings_of, start_logging
 from lumenstream.errors import LumenstreamError
 
@@ -54,7 +54,7 @@ def backfill(
     Example: lumenstream backfill --start 63000000 --end 63100000 --workers 2 --source files --path ledgers/
     Example: lumenstream backfill --start 63000000 --end 63100000 --source lake --network pubnet
     """
-    settings = settings_of(ctx, producer__source=source, producer__path=path, producer__rpc_url=rpc_url, lake__url=lake_url)
+    settings = settings_of(ctx, **flags_of_source(source, path, rpc_url, lake_url))
     start_logging(settings, "backfill")
     from producers.backfill import Request
 
@@ -89,14 +89,7 @@ def verify(
         refuse(ctx, "first", "last", where="with --checkpoint: the state is that of the cursor")
     else:
         refuse(ctx, "archive_url", "source", "path", "rpc_url", "lake_url", where="without --checkpoint")
-    settings = settings_of(
-        ctx,
-        archive__url=archive_url,
-        producer__source=source,
-        producer__path=path,
-        producer__rpc_url=rpc_url,
-        lake__url=lake_url,
-    )
+    settings = settings_of(ctx, **flags_of_source(source, path, rpc_url, lake_url), archive__url=archive_url)
     start_logging(settings, "verify")
     if checkpoint:
         from lumenstream.cli import state

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import orjson
 import typer
 
-from lumenstream.cli.inputs import JsonOption, LakeOption, PathOption, RpcOption, SourceOption
+from lumenstream.cli.inputs import JsonOption, LakeOption, PathOption, RpcOption, SourceOption, flags_of_source
 from lumenstream.cli.jobs import LogOption, PauseOption, SinksOption, WorkersOption, run_job
 from lumenstream.cli.options import PANEL_HISTORY, command, refuse, settings_of, start_logging
 from lumenstream.errors import ConfigurationError
@@ -46,7 +46,7 @@ def replay(
     if ledger is not None:
         refuse(ctx, *_OF_JOBS, where="with --ledger: its message is copied, and sent to the workers that run")
     names = tuple(name.strip() for name in processors.split(",") if name.strip())
-    settings = settings_of(ctx, producer__source=source, producer__path=path, producer__rpc_url=rpc_url, lake__url=lake_url)
+    settings = settings_of(ctx, **flags_of_source(source, path, rpc_url, lake_url))
     start_logging(settings, "replay")
     if ledger is not None:
         _replay_one(settings, ledger, names, as_json)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from lumenstream.cli.inputs import ArchiveOption, LakeOption, PathOption, RpcOption, SourceOption
+from lumenstream.cli.inputs import ArchiveOption, LakeOption, PathOption, RpcOption, SourceOption, flags_of_source
 from lumenstream.cli.options import PANEL_PIPELINE, PANEL_ROLES, command, refuse, settings_of, start_logging
 from lumenstream.errors import ConfigurationError
 
@@ -84,10 +84,7 @@ def produce(
     """
     settings = settings_of(
         ctx,
-        producer__source=source,
-        producer__path=path,
-        producer__rpc_url=rpc_url,
-        lake__url=lake_url,
+        **flags_of_source(source, path, rpc_url, lake_url),
         producer__from_ledger=from_ledger,
         producer__begin=begin,
         producer__http_port=port,
@@ -245,10 +242,7 @@ def up(
     """
     settings = settings_of(
         ctx,
-        producer__source=source,
-        producer__path=path,
-        producer__rpc_url=rpc_url,
-        lake__url=lake_url,
+        **flags_of_source(source, path, rpc_url, lake_url),
         process__processors=processors,
         process__workers=workers,
         archive__url=archive_url,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 import orjson
 import typer
 
-from lumenstream.cli.inputs import ArchiveOption, JsonOption, LakeOption, PathOption, RpcOption, SourceOption
+from lumenstream.cli.inputs import ArchiveOption, JsonOption, LakeOption, PathOption, RpcOption, SourceOption, flags_of_source
 from lumenstream.cli.options import PANEL_HISTORY, command, settings_of, start_logging
 from lumenstream.errors import IntegrityError, LumenstreamError
 
@@ -120,14 +120,7 @@ def rebuild_state(
 
     Example: lumenstream rebuild-state --network testnet --archive-url file:///archive --source files --path ledgers/
     """
-    settings = settings_of(
-        ctx,
-        archive__url=archive_url,
-        producer__source=source,
-        producer__path=path,
-        producer__rpc_url=rpc_url,
-        lake__url=lake_url,
-    )
+    settings = settings_of(ctx, **flags_of_source(source, path, rpc_url, lake_url), archive__url=archive_url)
     start_logging(settings, "rebuild-state")
     from sinks.timescale import checkpoint as sink
 
