@@ -12,13 +12,14 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from annotated_types import Le
 
 from lumenstream.embedded.processes import free_port
-from lumenstream.settings import DatabaseSettings, MaintenanceSettings, NetworkSettings, Settings
+from lumenstream.settings import DatabaseSettings, KafkaSettings, MaintenanceSettings, NetworkSettings, Settings
 from lumenstream.status import Endpoint, Samples, scrape
 from schemas.processors import PROCESSORS
 from sinks.timescale import maintenance
-from sinks.timescale.maintenance.failed import failed_ranges
+from sinks.timescale.maintenance.failed import MAX_RANGE_LEDGERS, failed_ranges
 from tests.integration.sink_world import wait_for
 from tests.servers.cache import Unavailable
 from tests.servers.promtool import promtool
@@ -117,6 +118,8 @@ def test_a_failure_is_over_when_later_ranges_wrote_all_that_it_was_to_write(data
         with psycopg.connect(database_url, autocommit=True) as connection:
             return failed_ranges(connection)
 
+    longest = KafkaSettings.model_fields["backfill_range_size"].metadata
+    assert MAX_RANGE_LEDGERS in [limit.le for limit in longest if isinstance(limit, Le)]
     assert left() == 0
     add("history", 64, 127, "failed", 90)
     add("replay", 64, 127, "failed", 80, ["effects"])

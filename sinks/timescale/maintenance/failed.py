@@ -10,18 +10,21 @@ from typing import Final
 from lumenstream.database import Connection
 
 MAX_RANGES: Final = 1_000  # of the newest failures: each is held against what was written since
+MAX_RANGE_LEDGERS: Final = 4_096  # setting kafka.backfill_range_size, at most
 
-# A failure is over when ranges written after it cover its ledgers, and rewrote at least the rows that it was to rewrite.
+# A failure is over when ranges written after it cover its ledgers, and rewrote at least the rows that it was to rewrite. They are
+# looked up job by job, which is what the primary key can do: a job of a whole history has a million ranges.
 _QUERY: Final = """
+with jobs as materialized (select distinct job from backfill_ranges where state = 'done')
 select count(*) from (
-    select * from backfill_ranges where state = 'failed' order by updated_at desc limit %s
+    select * from backfill_ranges where state = 'failed' order by updated_at desc limit %(most)s
 ) as failed
 where not coalesce((
     select range_agg(int4range(done.first_ledger, done.last_ledger, '[]'))
         @> int4range(failed.first_ledger, failed.last_ledger, '[]')
-    from backfill_ranges as done
-    where done.state = 'done' and done.updated_at > failed.updated_at
-        and done.first_ledger <= failed.last_ledger and done.last_ledger >= failed.first_ledger
+    from jobs join backfill_ranges as done using (job)
+    where done.first_ledger > failed.first_ledger - %(longest)s and done.first_ledger <= failed.last_ledger
+        and done.last_ledger >= failed.first_ledger and done.state = 'done' and done.updated_at > failed.updated_at
         and (done.processors is null or done.processors @> failed.processors)
 ), false)
 """
@@ -29,6 +32,6 @@ where not coalesce((
 
 def failed_ranges(connection: Connection) -> int:
     """How many there are, MAX_RANGES at most."""
-    row = connection.execute(_QUERY, (MAX_RANGES,)).fetchone()
+    row = connection.execute(_QUERY, {"most": MAX_RANGES, "longest": MAX_RANGE_LEDGERS}).fetchone()
     assert row is not None
     return int(row[0])
