@@ -38,6 +38,7 @@ from lumenstream.logs import get_logger
 from lumenstream.settings import KafkaSettings, Settings
 from processors.handling import Handling, Outgoing, Source, Status
 from processors.losses import Losses
+from processors.offsets import Offsets
 from processors.port import Processor
 from processors.watch import Watch
 from schemas.messages import Topic
@@ -85,6 +86,9 @@ class _ConsumerThread(AIOKafkaConsumerThread):
     def _losses(self) -> Losses:
         return cast(_Transport, self.consumer.transport).losses
 
+    def _offsets(self) -> Offsets:
+        return cast(_Transport, self.consumer.transport).offsets
+
     async def seek_to_committed(self) -> Any:
         return await self.call_thread(self._seek_to_committed)
 
@@ -95,6 +99,7 @@ class _ConsumerThread(AIOKafkaConsumerThread):
             await consumer.seek_to_beginning(*unread)
         for (topic, partition), offset in offsets.items():
             self._losses().goes_on_at(topic, partition, offset)
+            self._offsets().sought((topic, partition))
         return offsets
 
     async def _fetch_records(self, *arguments: Any, **options: Any) -> Any:
@@ -102,6 +107,7 @@ class _ConsumerThread(AIOKafkaConsumerThread):
         batches = await super()._fetch_records(*arguments, **options)
         for (topic, partition), batch in batches.items():
             self._losses().was_given(topic, partition, batch[0].offset, batch[-1].offset)
+            self._offsets().was_given((topic, partition), [record.offset for record in batch])
         return batches
 
 
@@ -113,10 +119,28 @@ class _Consumer(AIOKafkaConsumer):
     def _new_consumer_thread(self) -> _ConsumerThread:
         return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
+    def _new_offset(self, tp: Any) -> int | None:
+        """What may be committed. Faust's own passes over a message that was thrown away (docs/decisions/0011)."""
+        acknowledged = self._acked_index[tp]
+        offset = cast(_Transport, self.transport).offsets.processed((tp.topic, tp.partition), acknowledged)
+        if offset is None or not any(done < offset for done in acknowledged):
+            return None
+        acknowledged.difference_update([done for done in acknowledged if done < offset])
+        self._acked[tp] = sorted(acknowledged)
+        return offset
+
+    def held(self) -> dict[tuple[str, int], int]:
+        """By partition the offset of a message that is missing although a later one was acknowledged."""
+        offsets = cast(_Transport, self.transport).offsets
+        places = {(tp.topic, tp.partition): acknowledged for tp, acknowledged in self._acked_index.items()}
+        found = {place: offsets.held(place, acknowledged) for place, acknowledged in places.items()}
+        return {place: offset for place, offset in found.items() if offset is not None}
+
 
 class _Transport(AIOKafkaTransport):
     Consumer = _Consumer
     losses: Losses
+    offsets: Offsets
 
 
 class _Message(Protocol):
@@ -181,6 +205,7 @@ def create_app(settings: Settings, group: str, losses: Losses) -> Any:
     )
     app.transport = _Transport(app.conf.broker_consumer, app)
     app.transport.losses = losses
+    app.transport.offsets = Offsets()
     return app
 
 
@@ -284,13 +309,16 @@ class Agents:
             _log.warning("the Faust application did not stop in time", seconds=_STOP_SECONDS)
 
     async def _watch_progress(self) -> None:
-        """StalledError, or a fresh start where there is a way to one, when nothing happens although the group is behind."""
+        """StalledError, or a fresh start where there is a way to one, when nothing happens although the group is behind, or when
+        a message is missing that others wait for."""
         stall_seconds = self._settings.process.stall_seconds
-        watch = Watch(stall_seconds)
+        watch, missing = Watch(stall_seconds), Watch(stall_seconds)
         reader = GroupReader(self._settings.kafka, self._group, self._topics)
         try:
             while True:
                 await asyncio.sleep(min(_LOOK_SECONDS, stall_seconds / _LOOKS_PER_STALL))
+                if self._status.started and missing.stalled(self._app.consumer.held(), (), time.monotonic()):
+                    self._give_up(f"messages were passed over for {stall_seconds:g} s: {missing.stuck()}")
                 if watch.moves(self._steps):
                     continue
                 try:

@@ -554,6 +554,27 @@ if __name__ == "__main__":
     worker.run_workers(settings)
 """
 
+PASSES_OVER = """
+import sys
+from pathlib import Path
+from lumenstream import logs
+from lumenstream.settings import load_settings
+from processors import agents, worker
+settings, mark = load_settings(**eval(sys.argv[1])), Path(sys.argv[0] + ".passed")
+fetch = agents._ConsumerThread._fetch_records
+async def fetch_and_lose(*arguments, **options):
+    batches = await fetch(*arguments, **options)
+    for batch in batches.values():
+        if len(batch) > 1 and not mark.exists():
+            mark.touch()
+            del batch[0]
+    return batches
+agents._ConsumerThread._fetch_records = fetch_and_lose
+if __name__ == "__main__":
+    logs.configure(settings.log, "worker")
+    worker.run_workers(settings)
+"""
+
 
 Seek = Callable[[], "Future[Any]"]
 
@@ -606,6 +627,19 @@ class TestStandingStill:
             wait_until(all_started_again)
             process.send_signal(signal.SIGTERM)
             assert process.wait(WAIT_SECONDS) == 0, path.read_text(encoding="utf-8")
+
+    def test_a_message_that_was_thrown_away_is_read_again(
+        self, settings: Settings, chain: list[ClosedLedger], start: Start, tmp_path: Path
+    ) -> None:
+        """Guards: Faust commits past a message that it threw away, where that was the first one or the only one in a row."""
+        put_all(settings, chain)
+        path = tmp_path / "workers.log"
+        with path.open("wb") as log:
+            process = start(1, PASSES_OVER, process__stall_seconds=2.0, log=log.fileno())
+            wait_until(lambda: pairs(settings) == expected([*registry.REGISTRY], chain))
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(WAIT_SECONDS) == 0, path.read_text(encoding="utf-8")
+        assert b"messages were passed over" in path.read_bytes()
 
     def test_a_seek_goes_back_to_what_was_never_committed(
         self, settings: Settings, chain: list[ClosedLedger], monkeypatch: pytest.MonkeyPatch, seek: Seek
