@@ -30,7 +30,7 @@ from sinks.timescale.tables import LedgerEncoder, LedgerRows
 from sinks.timescale.writer import check_chain, copy_history, insert_ledger
 
 LOCK_PREFIX: Final = "lumenstream-range-"
-CHUNK_LEDGERS: Final = 4  # encoded and copied together; two chunks are in memory
+CHUNK_LEDGERS: Final = 16  # encoded and copied together; two chunks are in memory
 
 _ID_COLUMNS: Final = {"transactions_accounts": "tx_to_id", "operations": "id", "operations_accounts": "operation_id"}
 _UNION: Final = {
