@@ -23,6 +23,8 @@ NAMES = history_processors()
 
 def test_a_part_that_cannot_be_read_in_a_later_chunk_undoes_the_range(database_url: str, empty_database_url: str) -> None:
     chain, broken = make_chain(11, FIRST, COUNT), FIRST + CHUNK_LEDGERS + 1
+    for ledger in chain:
+        ledger.parts["sep41"].rows.clear()  # whose events count depends on what was known when (docs/decisions/0010)
     runner.migrate(empty_database_url)
     write(empty_database_url, chain, 1)
     expected = dump(empty_database_url)
