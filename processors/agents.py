@@ -122,7 +122,7 @@ class _Consumer(AIOKafkaConsumer):
     def _new_offset(self, tp: Any) -> int | None:
         """What may be committed. Faust's own passes over a message that was thrown away (docs/decisions/0011)."""
         acknowledged = self._acked_index[tp]
-        offset = cast(_Transport, self.transport).offsets.processed((tp.topic, tp.partition), acknowledged)
+        offset = cast(_Transport, self.transport).offsets.processed(tp, acknowledged)
         if offset is None or not any(done < offset for done in acknowledged):
             return None
         acknowledged.difference_update([done for done in acknowledged if done < offset])
@@ -132,9 +132,8 @@ class _Consumer(AIOKafkaConsumer):
     def held(self) -> dict[tuple[str, int], int]:
         """By partition the offset of a message that is missing although a later one was acknowledged."""
         offsets = cast(_Transport, self.transport).offsets
-        places = {(tp.topic, tp.partition): acknowledged for tp, acknowledged in self._acked_index.items()}
-        found = {place: offsets.held(place, acknowledged) for place, acknowledged in places.items()}
-        return {place: offset for place, offset in found.items() if offset is not None}
+        found = {tp: offsets.held(tp, acknowledged) for tp, acknowledged in self._acked_index.items()}
+        return {tp: offset for tp, offset in found.items() if offset is not None}
 
 
 class _Transport(AIOKafkaTransport):

@@ -242,7 +242,9 @@ def _roles(settings: Settings) -> Iterator[Result]:
 
 
 def _port_setting(kind: str) -> str:
-    sections = {"api": "api.port", "worker": "process.http_port"} | {
+    sections = {
+        "api": "api.port",
+        "worker": "process.http_port",
         "backfill-sink": "backfill.http_port",
         "enrichment": "enrich.http_port",
     }

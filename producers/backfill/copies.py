@@ -50,13 +50,9 @@ class Copies:
 
     def whole(self, wanted: Range) -> dict[int, SourceLedger]:
         """All ledgers of a range, from topic `ledgers`; none when one of them is not there."""
-        by_partition: dict[int, list[int]] = {}
-        for sequence in range(wanted.first, wanted.last + 1):
-            partition = partition_of(sequence, self._kafka.range_size, self._kafka.partitions)
-            by_partition.setdefault(partition, []).append(sequence)
         found: dict[int, SourceLedger] = {}
         try:
-            for partition, sequences in by_partition.items():
+            for partition, sequences in self._by_partition(wanted).items():
                 copies = self._search(partition, sequences)
                 if len(copies) < len(sequences):
                     return {}
@@ -72,11 +68,8 @@ class Copies:
             if places:
                 lows = [(place, self._low(place.topic, place.partition)) for place in places]
                 return len(places) == wanted.ledgers and all(low is not None and low <= place.offset for place, low in lows)
-            partitions = [
-                (sequence, partition_of(sequence, self._kafka.range_size, self._kafka.partitions))
-                for sequence in range(wanted.first, wanted.last + 1)
-            ]
-            oldest = [(sequence, self._oldest_of(partition)) for sequence, partition in partitions]
+            partitions = self._by_partition(wanted).items()
+            oldest = [(sequences[0], self._oldest_of(partition)) for partition, sequences in partitions]
             return all(first is not None and first <= sequence for sequence, first in oldest)
         except UnreachableError:
             return False  # whoever reads will say so
@@ -84,6 +77,14 @@ class Copies:
     def close(self) -> None:
         for reader in self._readers.values():
             reader.close()
+
+    def _by_partition(self, wanted: Range) -> dict[int, list[int]]:
+        """The ledgers of a range, ascending, by their partition of topic `ledgers`."""
+        found: dict[int, list[int]] = {}
+        for sequence in range(wanted.first, wanted.last + 1):
+            partition = partition_of(sequence, self._kafka.range_size, self._kafka.partitions)
+            found.setdefault(partition, []).append(sequence)
+        return found
 
     def _read_run(self, topic: str, partition: int, run: list[Place], found: dict[int, SourceLedger]) -> None:
         low = self._low(topic, partition)
