@@ -32,6 +32,8 @@ from tests.unit.source_support import FIRST, LAST, PASSPHRASE, QUICK, counting, 
 
 PUBNET = "Public Global Stellar Network ; September 2015"
 SINGLE = Layout(1, 8)
+POLL_SECONDS = 0.01
+"""Longer than every pause between two attempts."""
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,7 @@ def pairs(ledgers: list[ClosedLedger]) -> list[tuple[int, bytes]]:
 
 def lake(url: str | Path, wait: Callable[[float], bool] = stop_at_tip, **settings: Any) -> LakeSource:
     made = LakeSettings(**{"url": str(url), "timeout_seconds": 5.0} | settings)
-    return LakeSource(made, "sandbox", PASSPHRASE, wait, poll_seconds=0.01, retry=QUICK)
+    return LakeSource(made, "sandbox", PASSPHRASE, wait, poll_seconds=POLL_SECONDS, retry=QUICK)
 
 
 def sequences(source: LakeSource, after: int | None = None, through: int | None = None) -> list[int]:
@@ -196,11 +198,11 @@ class TestS3:
             pauses: list[float] = []
 
             def wait(seconds: float) -> bool:
-                if seconds > 0:
+                if 0 < seconds < POLL_SECONDS:
                     pauses.append(seconds)
                     if len(pauses) == 3:
                         proxy.restore()
-                return len(pauses) > 3
+                return seconds >= POLL_SECONDS  # at the tip; what was read ahead may fail once more before
 
             source = lake("s3://proxied", wait, endpoint=f"http://127.0.0.1:{proxy.port}", region=REGION, prefetch_objects=2)
             reading = source.ledgers(None)
