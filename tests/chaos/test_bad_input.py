@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from confluent_kafka import Message
 
 from lumenstream.errors import ExitCode
 from lumenstream.kafka import headers_of
@@ -17,7 +18,7 @@ from schemas.messages import Headers, LedgerHeaders, Topic
 from schemas.processors import PROCESSORS
 from tests.chaos.conftest import Baseline, MakePipeline
 from tests.chaos.ledgers import Feed, chain, forged, padded, unknown_version, write_ledgers
-from tests.chaos.pipeline import Pipeline, Source, files_source
+from tests.chaos.pipeline import Pipeline, Role, Source, files_source
 from tests.chaos.snapshot import difference, read_topic, snapshot
 
 REPORT_SECONDS: Final = 90.0
@@ -83,6 +84,24 @@ def start_consumers(pipeline: Pipeline) -> Feed:
     return Feed(pipeline)
 
 
+def failures_of(sink: Role) -> set[str]:
+    """The processors whose failure the sink has read; they arrive one by one."""
+    waiting = sink.health().get("waiting")
+    return set(waiting["failures"]) if waiting else set()
+
+
+def failed_ledgers(pipeline: Pipeline) -> list[Message]:
+    """What is in `ledgers.failed`, once every processor has sent there, exactly once."""
+
+    def found() -> list[Message]:
+        return read_topic(pipeline.kafka, Topic.LEDGERS_FAILED)
+
+    pipeline.wait(lambda: len(found()) >= len(PROCESSORS), REPORT_SECONDS, "failed ledger of every processor")
+    failed = found()
+    assert len(failed) == len(PROCESSORS)
+    return failed
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_ledger_that_cannot_be_processed(
     kind: Callable[[ClosedLedger, LedgerHeaders, random.Random], Bad],
@@ -103,12 +122,12 @@ def test_ledger_that_cannot_be_processed(
 
     pipeline.wait_for_cursor(ledgers[wrong - 1].sequence)
     pipeline.wait(lambda: sink.health()["code"] == 503, REPORT_SECONDS, "/health of the sink that says so")
+    pipeline.wait(lambda: failures_of(sink) == set(PROCESSORS), REPORT_SECONDS, "failure of every processor")
     report = sink.health()
-    assert report["waiting"]["ledger"] == ledgers[wrong].sequence, report
-    assert set(report["waiting"]["failures"]) == set(PROCESSORS), report
-    assert sink.metric(MISSING_PART) == len(PROCESSORS)
+    assert report["code"] == 503 and report["waiting"]["ledger"] == ledgers[wrong].sequence, report
     assert worker.metric(FAILURES) == len(PROCESSORS)
-    failed = read_topic(pipeline.kafka, Topic.LEDGERS_FAILED)
+    pipeline.wait(lambda: sink.metric(MISSING_PART) == len(PROCESSORS), REPORT_SECONDS, "count of missing parts")
+    failed = failed_ledgers(pipeline)
     assert {message.value() for message in failed} == {bad.value}
     assert {dict(headers_of(message))["failed-processor"].decode() for message in failed} == set(PROCESSORS)
     assert pipeline.cursor() == ledgers[wrong - 1].sequence
@@ -147,7 +166,7 @@ def test_message_with_unusable_headers(
     pipeline.wait_for_cursor(ledgers[wrong - 1].sequence)
     pipeline.wait(lambda: sink.health()["code"] == 503, REPORT_SECONDS, "/health of the sink that says so")
     assert pipeline.cursor() == ledgers[wrong - 1].sequence
-    assert len(read_topic(pipeline.kafka, Topic.LEDGERS_FAILED)) == len(PROCESSORS)
+    failed_ledgers(pipeline)
 
     feed.send(ledgers[wrong], topic=Topic.LEDGERS_RETRY)
     pipeline.wait_for_end()
@@ -198,7 +217,7 @@ def test_message_that_says_another_sequence(pipeline: Pipeline, source: Source, 
     sink = pipeline.roles["sink"]
     pipeline.wait_for_cursor(ledgers[wrong - 1].sequence)
     pipeline.wait(lambda: sink.health()["code"] == 503, REPORT_SECONDS, "/health of the sink that says so")
-    assert len(read_topic(pipeline.kafka, Topic.LEDGERS_FAILED)) == len(PROCESSORS)
+    failed_ledgers(pipeline)
     assert pipeline.cursor() == ledgers[wrong - 1].sequence
     feed.send(ledgers[wrong], topic=Topic.LEDGERS_RETRY)
     pipeline.wait_for_end()
