@@ -12,6 +12,7 @@ import psycopg
 from lumenstream import database, retention
 from lumenstream.database import Connection, Cursor
 from lumenstream.errors import LumenstreamError
+from lumenstream.failedranges import failed_ranges
 from lumenstream.presence import Missing, missing_ledgers
 from lumenstream.settings import DatabaseSettings
 from schemas.version import SCHEMA_VERSION
@@ -46,7 +47,9 @@ class JobStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class FailedRange:
+class RangeFailure:
+    """A range that failed and was not written since."""
+
     job: str
     first: int
     last: int
@@ -73,7 +76,7 @@ class DatabaseStatus:
     required_processors: tuple[str, ...] = ()
     retention: RetentionStatus = RetentionStatus()
     jobs: tuple[JobStatus, ...] = ()
-    failed_ranges: tuple[FailedRange, ...] = ()
+    failed_ranges: tuple[RangeFailure, ...] = ()
     error: str = ""
     answered: bool = True
 
@@ -119,11 +122,7 @@ def _found(connection: Connection, version: int, missing: Missing | None) -> Dat
     published = database.get_cursor(connection, Cursor.PUBLISHED)
     lowest, highest = connection.execute("select min(sequence), max(sequence) from ledgers").fetchone() or (None, None)
     names = connection.execute("select name from processors where required_from <= %s + 1 order by name", (cursor,))
-    failures = connection.execute(
-        "select job, first_ledger, last_ledger, error, updated_at from backfill_ranges where state = 'failed' "
-        "order by updated_at desc limit %s",
-        (SHOWN_FAILURES,),
-    ).fetchall()
+    failures = failed_ranges(connection)[:SHOWN_FAILURES]
     return DatabaseStatus(
         cursor=cursor,
         oldest=database.get_cursor(connection, Cursor.OLDEST),
@@ -139,7 +138,7 @@ def _found(connection: Connection, version: int, missing: Missing | None) -> Dat
         required_processors=tuple(str(name) for (name,) in names),
         retention=_retention(retention.read(connection)),
         jobs=tuple(_job(job) for job in retention.running_jobs(connection)),
-        failed_ranges=tuple(FailedRange(job, first, last, error, at.isoformat()) for job, first, last, error, at in failures),
+        failed_ranges=tuple(RangeFailure(job, first, last, error, at.isoformat()) for job, first, last, error, at in failures),
     )
 
 

@@ -142,8 +142,8 @@ class Book:
         """Nobody works on what is still open. This commit waits for the disk, and so for every commit of the job before it."""
         self._do(
             lambda c: c.execute(
-                "update backfill_ranges set state = case state when 'open' then 'superseded' else state end, updated_at = now() "
-                "where job = %s",
+                "update backfill_ranges set state = case state when 'open' then 'superseded' else state end, "
+                "updated_at = case state when 'open' then now() else updated_at end where job = %s",
                 (job,),
             )
         )

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -15,11 +15,12 @@ import pytest
 from annotated_types import Le
 
 from lumenstream.embedded.processes import free_port
+from lumenstream.failedranges import MAX_RANGE_LEDGERS, failed_ranges
 from lumenstream.settings import DatabaseSettings, KafkaSettings, MaintenanceSettings, NetworkSettings, Settings
 from lumenstream.status import Endpoint, Samples, scrape
+from producers.backfill.book import Book
 from schemas.processors import PROCESSORS
 from sinks.timescale import maintenance
-from sinks.timescale.maintenance.failed import MAX_RANGE_LEDGERS, failed_ranges
 from tests.integration.sink_world import wait_for
 from tests.servers.cache import Unavailable
 from tests.servers.promtool import promtool
@@ -116,7 +117,7 @@ def test_a_failed_range_is_told_by_the_maintenance_role(database_url: str, add: 
 def test_a_failure_is_over_when_later_ranges_wrote_all_that_it_was_to_write(database_url: str, add: AddRange) -> None:
     def left() -> int:
         with psycopg.connect(database_url, autocommit=True) as connection:
-            return failed_ranges(connection)
+            return len(failed_ranges(connection))
 
     longest = KafkaSettings.model_fields["backfill_range_size"].metadata
     assert MAX_RANGE_LEDGERS in [limit.le for limit in longest if isinstance(limit, Le)]
@@ -131,3 +132,16 @@ def test_a_failure_is_over_when_later_ranges_wrote_all_that_it_was_to_write(data
     assert left() == 1, "the replay's rows are written, of the history's only the second half is"
     add("first half again", 64, 100, "done", 40)
     assert left() == 0
+
+
+def test_the_end_of_a_job_does_not_renew_what_it_failed_at(database_url: str, add: AddRange) -> None:
+    """Guards: a range mended by a second job while the first one was still alive counted as failed again when that one ended."""
+    add("first", 64, 127, "failed", 60)
+    add("first", 128, 191, "open", 60)
+    add("second", 64, 127, "done", 30)
+    settings = Settings(network=NetworkSettings(name="sandbox"), database=DatabaseSettings.model_validate({"url": database_url}))
+    with closing(Book(settings)) as book:
+        book.end("first")
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        states = connection.execute("select first_ledger, state from backfill_ranges where job = 'first' order by 1").fetchall()
+        assert states == [(64, "failed"), (128, "superseded")] and failed_ranges(connection) == []

@@ -18,6 +18,7 @@ from lumenstream.status.database import GapCount
 from tests.integration.test_api_world import serving_with
 
 FAILURE = "effects failed: <b>boom</b>"
+BROKEN_RANGE = "the source does not have <ledger> 5"
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def sink() -> Iterator[RoleServer]:
 
 
 def fill(url: str) -> None:
-    """Ledgers 2 to 12 without 5 to 7 and 9, retention that is held, and a range that failed."""
+    """Ledgers 2 to 12 without 5 to 7 and 9, retention that is held, a range that failed and one that was mended since."""
     with psycopg.connect(url) as connection:
         connection.execute(
             "insert into ledgers select n, '', '', n - 1, to_timestamp(1700000000 + 5 * n), 22, 0, 0, 0, 0, 'ledgers', 0, n "
@@ -49,8 +50,13 @@ def fill(url: str) -> None:
         connection.execute("update retention set keep = '90 days', held_by = 'backfill-x pauses retention', ran_at = now()")
         connection.execute(
             "insert into backfill_ranges (job, first_ledger, last_ledger, parts, state, error) "
-            "values ('backfill-x', 5, 7, '{}', 'failed', 'the source does not have <ledger> 5'), "
-            "('backfill-x', 9, 9, '{}', 'open', '')"
+            "values ('backfill-x', 5, 7, '{}', 'failed', %s), ('backfill-x', 9, 9, '{}', 'open', '')",
+            (BROKEN_RANGE,),
+        )
+        connection.execute(
+            "insert into backfill_ranges (job, first_ledger, last_ledger, parts, state, error, updated_at) "
+            "values ('mended', 2, 4, '{}', 'failed', 'once', now() - interval '2 hours'), "
+            "('mending', 2, 4, '{}', 'done', '', now() - interval '1 hour')"
         )
 
 
@@ -91,6 +97,7 @@ def test_the_page_shows_what_is_wrong_and_nothing_is_markup(database_url: str, s
     assert (found["cursor"], base["oldest"], base["missing"], base["gaps"], base["ledgers"]) == (12, 2, 4, 2, 7)
     assert base["shown_gaps"] == [[5, 7], [9, 9]]
     assert [(job["job"], job["ranges"], job["failed_ranges"]) for job in base["jobs"]] == [("backfill-x", 2, 1)]
+    assert [(failed["first"], failed["last"], failed["error"]) for failed in base["failed_ranges"]] == [(5, 7, BROKEN_RANGE)]
     assert found["problems"] == ["worker: does not answer", f"sink: {FAILURE}"]
     stage = next(stage for stage in found["stages"] if stage["name"] == "sink")
     assert (stage["up"], stage["ledger"], stage["waiting"]["missing"]) == (True, 12, ["effects"])

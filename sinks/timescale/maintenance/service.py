@@ -29,12 +29,12 @@ from lumenstream.database import (
     is_permanent,
 )
 from lumenstream.errors import UnreachableError
+from lumenstream.failedranges import failed_ranges
 from lumenstream.logs import get_logger
 from lumenstream.presence import missing_ledgers
 from lumenstream.roleserver import Health, RoleServer
 from lumenstream.settings import Settings, seconds_of
 from sinks.timescale.maintenance import policies, retention
-from sinks.timescale.maintenance.failed import failed_ranges
 from sinks.timescale.maintenance.reconcile import reconcile
 from sinks.timescale.service import stop_on_signals
 
@@ -121,7 +121,7 @@ class _Service:
             return
         with _connection(self._settings) as connection:
             metrics.MISSING_LEDGERS.set(missing_ledgers(connection).ledgers)
-            metrics.FAILED_RANGES.set(failed_ranges(connection))
+            metrics.FAILED_RANGES.set(len(failed_ranges(connection)))
         self._counted_at = time.monotonic()
 
     def _health(self) -> Health:

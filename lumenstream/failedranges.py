@@ -1,11 +1,12 @@
 """Ranges of backfills and replays that failed and still need another run, from table `backfill_ranges`.
 
-The sinks that fail them are gone with their job; this role is not, so it is the one that tells.
+The sinks that fail them are gone with their job, so the maintenance role and the status view tell of them.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from datetime import datetime
+from typing import Final, NamedTuple
 
 from lumenstream.database import Connection
 
@@ -16,7 +17,7 @@ MAX_RANGE_LEDGERS: Final = 4_096  # setting kafka.backfill_range_size, at most
 # looked up job by job, which is what the primary key can do: a job of a whole history has a million ranges.
 _QUERY: Final = """
 with jobs as materialized (select distinct job from backfill_ranges where state = 'done')
-select count(*) from (
+select job, first_ledger, last_ledger, error, updated_at from (
     select * from backfill_ranges where state = 'failed' order by updated_at desc limit %(most)s
 ) as failed
 where not coalesce((
@@ -27,11 +28,21 @@ where not coalesce((
         and done.last_ledger >= failed.first_ledger and done.state = 'done' and done.updated_at > failed.updated_at
         and (done.processors is null or done.processors @> failed.processors)
 ), false)
+order by updated_at desc, job, first_ledger
 """
 
 
-def failed_ranges(connection: Connection) -> int:
-    """How many there are, MAX_RANGES at most."""
-    row = connection.execute(_QUERY, {"most": MAX_RANGES, "longest": MAX_RANGE_LEDGERS}).fetchone()
-    assert row is not None
-    return int(row[0])
+class FailedRange(NamedTuple):
+    """Ledgers, both inclusive; why and when the range failed."""
+
+    job: str
+    first: int
+    last: int
+    error: str
+    at: datetime
+
+
+def failed_ranges(connection: Connection) -> list[FailedRange]:
+    """The newest first; what is not among the MAX_RANGES newest failures is left out."""
+    rows = connection.execute(_QUERY, {"most": MAX_RANGES, "longest": MAX_RANGE_LEDGERS}).fetchall()
+    return [FailedRange(*row) for row in rows]
