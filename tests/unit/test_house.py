@@ -112,7 +112,7 @@ def test_a_lag_that_does_not_grow_wakes_nobody() -> None:
 def test_alerts_say_so_when_nobody_tells_and_ask_only_what_lives_on() -> None:
     """Without a series there is nothing to compare with 0; backfill sinks end with their job, before anybody scrapes them."""
     rules = {where.removeprefix("alert "): rule for where, rule in expressions() if where.startswith("alert ")}
-    for alert in ("SourceStuck", "NoSinkLeader", "NobodyMaintains"):
+    for alert in ("SourceStuck", "NoSinkLeader", "NoWorkers", "NoApi", "NobodyMaintains"):
         assert re.search(r"\((max|sum)\(.+\) or vector\(0\)\)", rules[alert]), alert
     assert [alert for alert, rule in rules.items() if "lumenstream_backfill_" in rule] == []
     for alert in ("ProcessorFailed", "BrokerRetentionPassedCursor"):
