@@ -42,7 +42,7 @@ class FailedRange(NamedTuple):
     at: datetime
 
 
-def failed_ranges(connection: Connection) -> list[FailedRange]:
-    """The newest first; what is not among the MAX_RANGES newest failures is left out."""
-    rows = connection.execute(_QUERY, {"most": MAX_RANGES, "longest": MAX_RANGE_LEDGERS}).fetchall()
+def failed_ranges(connection: Connection, most: int = MAX_RANGES) -> list[FailedRange]:
+    """The newest first. Only the `most` newest failures are looked at, mended ones among them."""
+    rows = connection.execute(_QUERY, {"most": most, "longest": MAX_RANGE_LEDGERS}).fetchall()
     return [FailedRange(*row) for row in rows]

@@ -216,7 +216,7 @@ class BackfillSettings(_Section):
     from_topics: bool = Field(
         True, description="take raw ledgers from the topics that still hold them; else from the source only"
     )
-    keep_days: int = Field(30, ge=0, description="how long the ranges of ended jobs stay in table backfill_ranges")
+    keep_days: int = Field(30, ge=0, description="how long ranges that ended stay in table backfill_ranges")
     http_port: int = Field(8015, ge=0, le=65535, description="of a backfill sink")
 
 

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import psycopg
 
 from lumenstream import database, retention
 from lumenstream.database import Connection, Cursor
 from lumenstream.errors import LumenstreamError
-from lumenstream.failedranges import failed_ranges
+from lumenstream.failedranges import FailedRange, failed_ranges
 from lumenstream.presence import Missing, missing_ledgers
 from lumenstream.settings import DatabaseSettings
 from schemas.version import SCHEMA_VERSION
 
 COUNT_TIMEOUT_S: Final = 5
 SHOWN_FAILURES: Final = 10
+LOOKED_AT_FAILURES: Final = 100
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +63,8 @@ class RangeFailure:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseStatus:
-    """`error` is empty when all is well; `answered` is false when the database could not be asked. `gaps` and `missing` are None
-    where counting took too long: `lumenstream verify` takes its time."""
+    """`error` is empty when all is well; `answered` is false when the database could not be asked. `gaps`, `missing` and
+    `failed_ranges` are None where looking took too long: `lumenstream verify` and the maintenance role take their time."""
 
     cursor: int = 0
     oldest: int = 0
@@ -76,7 +80,7 @@ class DatabaseStatus:
     required_processors: tuple[str, ...] = ()
     retention: RetentionStatus = RetentionStatus()
     jobs: tuple[JobStatus, ...] = ()
-    failed_ranges: tuple[RangeFailure, ...] = ()
+    failed_ranges: tuple[RangeFailure, ...] | None = ()
     error: str = ""
     answered: bool = True
 
@@ -91,12 +95,7 @@ class GapCount:
 
     def take(self, connection: Connection) -> Missing | None:
         if time.monotonic() - self._taken_at >= self.believed_seconds:
-            try:
-                with connection.transaction():
-                    connection.execute(f"set local statement_timeout = '{COUNT_TIMEOUT_S}s'")
-                    self._last = missing_ledgers(connection)
-            except psycopg.errors.QueryCanceled:
-                self._last = None
+            self._last = _in_time(connection, missing_ledgers)
             self._taken_at = time.monotonic()
         return self._last
 
@@ -122,7 +121,7 @@ def _found(connection: Connection, version: int, missing: Missing | None) -> Dat
     published = database.get_cursor(connection, Cursor.PUBLISHED)
     lowest, highest = connection.execute("select min(sequence), max(sequence) from ledgers").fetchone() or (None, None)
     names = connection.execute("select name from processors where required_from <= %s + 1 order by name", (cursor,))
-    failures = failed_ranges(connection)[:SHOWN_FAILURES]
+    failures = _in_time(connection, lambda asked: failed_ranges(asked, LOOKED_AT_FAILURES))
     return DatabaseStatus(
         cursor=cursor,
         oldest=database.get_cursor(connection, Cursor.OLDEST),
@@ -138,8 +137,22 @@ def _found(connection: Connection, version: int, missing: Missing | None) -> Dat
         required_processors=tuple(str(name) for (name,) in names),
         retention=_retention(retention.read(connection)),
         jobs=tuple(_job(job) for job in retention.running_jobs(connection)),
-        failed_ranges=tuple(RangeFailure(job, first, last, error, at.isoformat()) for job, first, last, error, at in failures),
+        failed_ranges=None if failures is None else tuple(map(_range_failure, failures[:SHOWN_FAILURES])),
     )
+
+
+def _in_time(connection: Connection, look: Callable[[Connection], T]) -> T | None:
+    """What `look` finds; None when it takes longer than a view may take."""
+    try:
+        with connection.transaction():
+            connection.execute(f"set local statement_timeout = '{COUNT_TIMEOUT_S}s'")
+            return look(connection)
+    except psycopg.errors.QueryCanceled:
+        return None
+
+
+def _range_failure(found: FailedRange) -> RangeFailure:
+    return RangeFailure(found.job, found.first, found.last, found.error, found.at.isoformat())
 
 
 def _retention(found: retention.Retention) -> RetentionStatus:

@@ -136,6 +136,11 @@ class Role:
         answer = self.get("/health")
         return {"code": 0} if answer is None else {"code": answer.status_code, **answer.json()}
 
+    def failures(self) -> set[str]:
+        """Of a sink: the processors whose failure of the next ledger it has read; they arrive one by one."""
+        waiting = self.health().get("waiting")
+        return set(waiting["failures"]) if waiting else set()
+
     def metric(self, name: str) -> float:
         """The value of a metric, summed over its labels; 0 while the role does not listen or has not used it."""
         answer = self.get("/metrics")

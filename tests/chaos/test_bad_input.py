@@ -18,7 +18,7 @@ from schemas.messages import Headers, LedgerHeaders, Topic
 from schemas.processors import PROCESSORS
 from tests.chaos.conftest import Baseline, MakePipeline
 from tests.chaos.ledgers import Feed, chain, forged, padded, unknown_version, write_ledgers
-from tests.chaos.pipeline import Pipeline, Role, Source, files_source
+from tests.chaos.pipeline import Pipeline, Source, files_source, wait_for_messages
 from tests.chaos.snapshot import difference, read_topic, snapshot
 
 REPORT_SECONDS: Final = 90.0
@@ -84,20 +84,10 @@ def start_consumers(pipeline: Pipeline) -> Feed:
     return Feed(pipeline)
 
 
-def failures_of(sink: Role) -> set[str]:
-    """The processors whose failure the sink has read; they arrive one by one."""
-    waiting = sink.health().get("waiting")
-    return set(waiting["failures"]) if waiting else set()
-
-
 def failed_ledgers(pipeline: Pipeline) -> list[Message]:
     """What is in `ledgers.failed`, once every processor has sent there, exactly once."""
-
-    def found() -> list[Message]:
-        return read_topic(pipeline.kafka, Topic.LEDGERS_FAILED)
-
-    pipeline.wait(lambda: len(found()) >= len(PROCESSORS), REPORT_SECONDS, "failed ledger of every processor")
-    failed = found()
+    wait_for_messages(pipeline, Topic.LEDGERS_FAILED, len(PROCESSORS))
+    failed = read_topic(pipeline.kafka, Topic.LEDGERS_FAILED)
     assert len(failed) == len(PROCESSORS)
     return failed
 
@@ -122,7 +112,7 @@ def test_ledger_that_cannot_be_processed(
 
     pipeline.wait_for_cursor(ledgers[wrong - 1].sequence)
     pipeline.wait(lambda: sink.health()["code"] == 503, REPORT_SECONDS, "/health of the sink that says so")
-    pipeline.wait(lambda: failures_of(sink) == set(PROCESSORS), REPORT_SECONDS, "failure of every processor")
+    pipeline.wait(lambda: sink.failures() == set(PROCESSORS), REPORT_SECONDS, "failure of every processor")
     report = sink.health()
     assert report["code"] == 503 and report["waiting"]["ledger"] == ledgers[wrong].sequence, report
     assert worker.metric(FAILURES) == len(PROCESSORS)

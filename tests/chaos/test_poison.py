@@ -23,7 +23,7 @@ from schemas.parts import Part
 from schemas.processors import PROCESSORS
 from tests.chaos.conftest import Baseline
 from tests.chaos.ledgers import Feed, chain
-from tests.chaos.pipeline import Pipeline, Source
+from tests.chaos.pipeline import Pipeline, Source, wait_for_messages
 from tests.chaos.snapshot import difference, read_topic, snapshot
 
 REPORT_SECONDS: Final = 90.0
@@ -84,9 +84,9 @@ def test_replay_after_the_fix_completes_the_ledger(
         feed.send(*ledgers)
         pipeline.wait_for_cursor(poison.sequence - 1)
         pipeline.wait(lambda: sink.health()["code"] == 503, REPORT_SECONDS, "/health of the sink that says so")
+        pipeline.wait(lambda: sink.failures() == {Effects.name}, REPORT_SECONDS, "failure of the processor with the defect")
         report = sink.health()["waiting"]
         assert report["ledger"] == poison.sequence
-        assert list(report["failures"]) == [Effects.name]
         assert "ZeroDivisionError: nobody thought of this ledger" in report["failures"][Effects.name]
         # The failure may come before the parts of the others.
         pipeline.wait(lambda: sink.metric("lumenstream_sink_missing_part") == 1, REPORT_SECONDS, "only the failed part missing")
@@ -107,6 +107,7 @@ def test_replay_after_the_fix_completes_the_ledger(
 
 def check_failed_message(pipeline: Pipeline, source: Source, feed: Feed, poison: Any) -> None:
     """`ledgers.failed` holds all that a replay and an operator need: bytes, headers, coordinates, processor, reason."""
+    wait_for_messages(pipeline, Topic.LEDGERS_FAILED, 1)
     (failed,) = read_topic(pipeline.kafka, Topic.LEDGERS_FAILED)
     assert failed.value() == poison.meta
     headers: Headers = headers_of(failed)
