@@ -5,8 +5,8 @@ The sinks that fail them are gone with their job, so the maintenance role and th
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 from lumenstream.database import Connection
 
@@ -32,17 +32,18 @@ order by updated_at desc, job, first_ledger
 """
 
 
-class FailedRange(NamedTuple):
-    """Ledgers, both inclusive; why and when the range failed."""
+@dataclass(frozen=True, slots=True)
+class FailedRange:
+    """Ledgers, both inclusive; why and when (ISO 8601) the range failed."""
 
     job: str
     first: int
     last: int
     error: str
-    at: datetime
+    at: str
 
 
 def failed_ranges(connection: Connection, most: int = MAX_RANGES) -> list[FailedRange]:
     """The newest first. Only the `most` newest failures are looked at, mended ones among them."""
     rows = connection.execute(_QUERY, {"most": most, "longest": MAX_RANGE_LEDGERS}).fetchall()
-    return [FailedRange(*row) for row in rows]
+    return [FailedRange(job, first, last, error, at.isoformat()) for job, first, last, error, at in rows]

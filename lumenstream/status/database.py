@@ -51,17 +51,6 @@ class JobStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class RangeFailure:
-    """A range that failed and was not written since."""
-
-    job: str
-    first: int
-    last: int
-    error: str
-    at: str
-
-
-@dataclass(frozen=True, slots=True)
 class DatabaseStatus:
     """`error` is empty when all is well; `answered` is false when the database could not be asked. `gaps`, `missing` and
     `failed_ranges` are None where looking took too long: `lumenstream verify` and the maintenance role take their time."""
@@ -80,7 +69,7 @@ class DatabaseStatus:
     required_processors: tuple[str, ...] = ()
     retention: RetentionStatus = RetentionStatus()
     jobs: tuple[JobStatus, ...] = ()
-    failed_ranges: tuple[RangeFailure, ...] | None = ()
+    failed_ranges: tuple[FailedRange, ...] | None = ()
     error: str = ""
     answered: bool = True
 
@@ -137,7 +126,7 @@ def _found(connection: Connection, version: int, missing: Missing | None) -> Dat
         required_processors=tuple(str(name) for (name,) in names),
         retention=_retention(retention.read(connection)),
         jobs=tuple(_job(job) for job in retention.running_jobs(connection)),
-        failed_ranges=None if failures is None else tuple(map(_range_failure, failures[:SHOWN_FAILURES])),
+        failed_ranges=None if failures is None else tuple(failures[:SHOWN_FAILURES]),
     )
 
 
@@ -149,10 +138,6 @@ def _in_time(connection: Connection, look: Callable[[Connection], T]) -> T | Non
             return look(connection)
     except psycopg.errors.QueryCanceled:
         return None
-
-
-def _range_failure(found: FailedRange) -> RangeFailure:
-    return RangeFailure(found.job, found.first, found.last, found.error, found.at.isoformat())
 
 
 def _retention(found: retention.Retention) -> RetentionStatus:
