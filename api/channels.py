@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import select
 from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -116,6 +117,8 @@ class Channel:
         self.waiting: deque[_Waiting] = deque()  # under way
         self._transformer = adapt.Transformer(connection)
         self._socket = self._pgconn.socket
+        self._hung_up = select.poll()  # for no event: tells only of a socket that is at its end
+        self._hung_up.register(self._socket, 0)
         self._retires_at = self._loop.time() + POOL_MAX_LIFETIME_SECONDS
         self.broken = False
         self._pgconn.nonblocking = 1
@@ -199,7 +202,8 @@ class Channel:
         except psycopg.Error as error:
             self._lose(error)
             return
-        if self._pgconn.status == pq.ConnStatus.BAD:
+        # uvloop tells of a reset connection once: what is not noticed now, never is
+        if self._pgconn.status == pq.ConnStatus.BAD or self._hung_up.poll(0):
             self._lose(None)
 
     def _take(self, result: pq.abc.PGresult | None) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import psycopg
 import pytest
+import uvloop
 from psycopg import errors
 
 from api import channels
@@ -17,6 +18,8 @@ MOMENT = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 
 
 def run(url: str, body: Callable[[Channels], Awaitable[None]], maximum: int = 1, *, prepared: bool = True) -> None:
+    """On the server's event loop, which tells of a reset connection in its own way."""
+
     async def main() -> None:
         opened = Channels(url, {"connect_timeout": 10}, maximum, prepared=prepared)
         try:
@@ -24,7 +27,8 @@ def run(url: str, body: Callable[[Channels], Awaitable[None]], maximum: int = 1,
         finally:
             opened.close()
 
-    asyncio.run(main())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
 
 
 @pytest.mark.parametrize("prepared", [True, False])
@@ -102,6 +106,19 @@ def test_a_connection_that_ends_says_so_and_is_replaced(empty_database_url: str)
             await waiting
         ((another,),) = await opened.run("SELECT pg_backend_pid()", {})
         assert another != backend
+
+    run(empty_database_url, body)
+
+
+def test_a_read_that_meets_the_end_of_its_connection_hears_so(empty_database_url: str) -> None:
+    async def body(opened: Channels) -> None:
+        for _ in range(10):
+            ((backend,),) = await opened.run("SELECT pg_backend_pid()", {})
+            with psycopg.connect(empty_database_url, autocommit=True) as other:
+                other.execute("SELECT pg_terminate_backend(%s, 5000)", (backend,))
+            with pytest.raises(errors.AdminShutdown):  # its answer is a reset, behind words unread
+                async with asyncio.timeout(10):
+                    await opened.run("SELECT 1", {})
 
     run(empty_database_url, body)
 
