@@ -12,10 +12,8 @@ from producers.sources.files import FilesSource, checked_path
 from producers.sources.lake import LakeSource, located
 from producers.sources.port import Extent, LedgerSource, SourceLedger
 from producers.sources.rpc import RpcSource
-from producers.sources.sandbox import SandboxSource
-from sandbox import SandboxSettings
 
-__all__ = ["Extent", "FilesSource", "LakeSource", "LedgerSource", "RpcSource", "SandboxSource", "SourceLedger", "check", "create"]
+__all__ = ["Extent", "FilesSource", "LakeSource", "LedgerSource", "RpcSource", "SourceLedger", "check", "create"]
 _PUBLIC: Final = ("pubnet", "testnet")
 
 
@@ -63,6 +61,10 @@ def create(settings: Settings, wait: Wait, *, paced: bool = True) -> LedgerSourc
             )
         case "sandbox":
             _refuse_public(settings.network)
+            # Here, because it takes stellar_sdk: half a second of a start that no other source needs.
+            from producers.sources.sandbox import SandboxSource
+            from sandbox import SandboxSettings
+
             network = SandboxSettings(
                 network_passphrase=passphrase,
                 seed=settings.sandbox.seed,

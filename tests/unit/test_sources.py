@@ -16,8 +16,9 @@ from lumenstream.errors import ConfigurationError, IntegrityError
 from lumenstream.settings import PASSPHRASES, LakeSettings, load_settings
 from producers import sources
 from producers.header import NetworkCheck, checked_header
-from producers.sources import FilesSource, LakeSource, LedgerSource, RpcSource, SandboxSource, SourceLedger
+from producers.sources import FilesSource, LakeSource, LedgerSource, RpcSource, SourceLedger
 from producers.sources.lake import Layout
+from producers.sources.sandbox import SandboxSource
 from sandbox import ClosedLedger, SandboxSettings
 from tests.servers.rpc import RpcStub
 from tests.servers.s3 import REGION, S3Server
