@@ -73,6 +73,11 @@ class _Recovery(Recovery):
 
 
 class _TableManager(TableManager):
+    async def on_start(self) -> None:
+        """At once: Faust's own first waits a second for tables to be declared, and there are none."""
+        await self._update_channels()
+        await self.recovery.start()
+
     @property
     def recovery(self) -> Recovery:
         if self._recovery is None:

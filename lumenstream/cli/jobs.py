@@ -121,12 +121,14 @@ def verify(
 
 def run_job(settings: Settings, request: Request, workers: int, sinks: int, log_dir: Path | None, as_json: bool) -> None:
     """Plan, start helpers, run, report."""
+    from lumenstream import memory
     from lumenstream.cli.jobdisplay import Display
     from lumenstream.cli.jobhelpers import Helpers
     from lumenstream.demo.interrupts import stop_on_signals
     from producers import sources
     from producers.backfill import Job
 
+    memory.keep_freed()
     if not request.rewrite:  # a replay may find all it needs on the topics
         sources.check(settings)
     with stop_on_signals() as stop, Job(settings, request, stop) as job:

@@ -92,8 +92,10 @@ def produce(
         sandbox__seed=seed,
     )
     start_logging(settings, "producer")
+    from lumenstream import memory
     from producers import ledger
 
+    memory.keep_freed()
     ledger.run(settings)
 
 
