@@ -117,8 +117,8 @@ class Channel:
         self.waiting: deque[_Waiting] = deque()  # under way
         self._transformer = adapt.Transformer(connection)
         self._socket = self._pgconn.socket
-        self._hung_up = select.poll()  # for no event: tells only of a socket that is at its end
-        self._hung_up.register(self._socket, 0)
+        self._ends = select.poll()  # of no event, so it tells of nothing but the connection's end
+        self._ends.register(self._socket, 0)
         self._retires_at = self._loop.time() + POOL_MAX_LIFETIME_SECONDS
         self.broken = False
         self._pgconn.nonblocking = 1
@@ -193,18 +193,23 @@ class Channel:
             self._lose(error)
 
     def _on_readable(self) -> None:
+        """uvloop tells of a reset connection once: then all that has come is read now, up to the error that libpq raises."""
         try:
-            self._pgconn.consume_input()
-            while self.waiting and not self._pgconn.is_busy():
-                self._take(self._pgconn.get_result())
-            if not self.waiting:
-                self._pgconn.is_busy()  # parses notices and the farewell of a server that shuts down
+            self._read()
+            while self._pgconn.status != pq.ConnStatus.BAD and self._ends.poll(0):
+                self._read()
         except psycopg.Error as error:
             self._lose(error)
             return
-        # uvloop tells of a reset connection once: what is not noticed now, never is
-        if self._pgconn.status == pq.ConnStatus.BAD or self._hung_up.poll(0):
+        if self._pgconn.status == pq.ConnStatus.BAD:
             self._lose(None)
+
+    def _read(self) -> None:
+        self._pgconn.consume_input()
+        while self.waiting and not self._pgconn.is_busy():
+            self._take(self._pgconn.get_result())
+        if not self.waiting:
+            self._pgconn.is_busy()  # parses notices and the farewell of a server that shuts down
 
     def _take(self, result: pq.abc.PGresult | None) -> None:
         if result is None:

@@ -73,10 +73,13 @@ class _Recovery(Recovery):
 
 
 class _TableManager(TableManager):
+    """Of no tables, but the streams begin with its recovery."""
+
     async def on_start(self) -> None:
-        """At once: Faust's own first waits a second for tables to be declared, and there are none."""
+        """At once: Faust's own first waits a second, so that tables may be declared meanwhile."""
         await self._update_channels()
-        await self.recovery.start()
+        if not self.should_stop:
+            await self.recovery.start()
 
     @property
     def recovery(self) -> Recovery:

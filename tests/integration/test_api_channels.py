@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import sys
+import termios
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
@@ -10,10 +14,13 @@ import psycopg
 import pytest
 import uvloop
 from psycopg import errors
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from api import channels
 from api.channels import Channels, statement_of
+from tests.plugins.proxy import TcpProxy
 
+LARGER_THAN_A_READ = 40_000  # bytes; libpq reads 16 KiB at a time
 MOMENT = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 
 
@@ -116,11 +123,38 @@ def test_a_read_that_meets_the_end_of_its_connection_hears_so(empty_database_url
             ((backend,),) = await opened.run("SELECT pg_backend_pid()", {})
             with psycopg.connect(empty_database_url, autocommit=True) as other:
                 other.execute("SELECT pg_terminate_backend(%s, 5000)", (backend,))
-            with pytest.raises(errors.AdminShutdown):  # its answer is a reset, behind words unread
+            with pytest.raises(errors.AdminShutdown):  # the server's FATAL is unread when its RST comes
                 async with asyncio.timeout(10):
                     await opened.run("SELECT 1", {})
 
     run(empty_database_url, body)
+
+
+def test_an_answer_that_came_before_a_reset_is_read(empty_database_url: str) -> None:
+    conninfo = conninfo_to_dict(empty_database_url)
+    proxy = TcpProxy(int(str(conninfo["port"]))).start()
+
+    async def body(opened: Channels) -> None:
+        await opened.run("SELECT 1", {})
+        (socket,) = [channel._socket for channel in opened._open]
+        reading = asyncio.create_task(opened.run("SELECT repeat('x', %(n)s::int)", {"n": LARGER_THAN_A_READ}))
+        await asyncio.sleep(0)
+        for _ in range(500):
+            if unread(socket) > LARGER_THAN_A_READ:
+                break
+            time.sleep(0.01)  # noqa: ASYNC251 - the loop must not see the answer before the reset
+        proxy.cut()
+        assert await reading == [("x" * LARGER_THAN_A_READ,)]
+
+    try:
+        run(make_conninfo(empty_database_url, host="127.0.0.1", port=proxy.port), body)
+    finally:
+        proxy.cut()
+
+
+def unread(socket: int) -> int:
+    """Bytes that wait in a socket."""
+    return int.from_bytes(fcntl.ioctl(socket, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def test_statements_that_are_not_used_are_let_go(empty_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

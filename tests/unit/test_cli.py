@@ -104,6 +104,14 @@ def test_help_of_the_program_names_every_command_and_imports_no_room(elsewhere: 
     assert done.stderr.strip() == "[]"
 
 
+def test_a_start_without_the_sandbox_does_without_the_sdk() -> None:
+    """Half a second of every start of `produce` and `backfill`."""
+    code = "import sys, producers.ledger, producers.backfill\nprint(sorted({'stellar_sdk', 'sandbox'} & set(sys.modules)))"
+    repository = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"
+
+
 def test_version(elsewhere: Path) -> None:
     assert run("--version")[:2] == (0, "lumenstream 0.1.0\n")
 
