@@ -15,7 +15,7 @@ from processors import registry, worker
 from processors.derive import derive_rows
 from processors.port import Processor
 from schemas.families import OPERATIONS_ACCOUNTS, SAC_BALANCE_CHANGES, STATE_CHANGES, TRANSACTIONS_ACCOUNTS, SacBalanceChange
-from schemas.history import CURRENT_STATE
+from schemas.history import CURRENT_STATE, history_processors
 from schemas.participation import union_accounts
 from schemas.parts import Part
 from schemas.processors import PROCESSORS
@@ -75,6 +75,17 @@ def test_processors_of_history_and_of_state_can_leave_the_state_out() -> None:
             family for processor in made if processor.name in mixed for family in processor.process(BUSY).rows
         } & CURRENT_STATE
         assert state == (set() if backfill else {"trustline_changes"})
+
+
+def test_a_worker_for_backfills_runs_those_that_write_history() -> None:
+    def made(*names: str) -> tuple[str, ...]:
+        settings = Settings(process=ProcessSettings(backfill=True, processors=names))
+        return tuple(processor.name for processor in worker.processors_of(settings))
+
+    assert made() == history_processors()
+    assert made("accounts", "trades", "effects") == ("effects", "trades")
+    with pytest.raises(ConfigurationError, match="accounts: a backfill needs processors that write history"):
+        made("accounts")
 
 
 def test_a_subset_keeps_the_order_of_the_registry() -> None:

@@ -168,7 +168,11 @@ def _connection(settings: Settings) -> Connection:
 
 @contextmanager
 def _locked(connection: Connection) -> Iterator[bool]:
-    """Whether the run is ours. The lock falls with the session too."""
+    """Whether the run is ours. Given back at its end: with the session alone the next run might come too early. A run that fails
+    leaves it to the session."""
     key = advisory_key(_LOCK_NAME)
     row = connection.execute("select pg_try_advisory_lock(%s)", (key,)).fetchone()
-    yield row is not None and bool(row[0])
+    mine = row is not None and bool(row[0])
+    yield mine
+    if mine:
+        connection.execute("select pg_advisory_unlock(%s)", (key,))
