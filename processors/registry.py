@@ -21,6 +21,7 @@ from processors.sep41 import Sep41
 from processors.token_transfers import TokenTransfers
 from processors.trades import Trades
 from processors.trustlines import Trustlines
+from schemas import history
 
 REGISTRY: Final[dict[str, Callable[[bytes], Processor]]] = {
     Participants.name: Participants,
@@ -46,10 +47,17 @@ HISTORY_ONLY: Final[dict[str, Callable[[bytes], Processor]]] = {
 def create(names: Sequence[str] | None, network_id: bytes, *, history_only: bool = False) -> list[Processor]:
     """The named processors, or all of them, for the network with this id; always in the order of the registry.
 
-    `history_only`: their parts lack the families of current state. ConfigurationError for a name that does not exist.
+    `history_only`: of them those that write history, whose parts lack the families of current state. ConfigurationError for a
+    name that does not exist, or when none is left.
     """
     unknown = sorted(set(names or ()) - REGISTRY.keys())
     if unknown:
         raise ConfigurationError(f"unknown processors: {', '.join(unknown)}", hint=f"known ones are {', '.join(REGISTRY)}")
-    builders = REGISTRY | HISTORY_ONLY if history_only else REGISTRY
+    builders = REGISTRY
+    if history_only:
+        builders = {name: HISTORY_ONLY.get(name, REGISTRY[name]) for name in history.history_processors()}
+        if names is not None and builders.keys().isdisjoint(names):
+            raise ConfigurationError(
+                f"{', '.join(names)}: a backfill needs processors that write history", hint=f"these do: {', '.join(builders)}"
+            )
     return [build(network_id) for name, build in builders.items() if names is None or name in names]

@@ -30,7 +30,6 @@ from processors.agents import run_agents
 from processors.handling import Status
 from processors.losses import Losses
 from processors.port import Processor
-from schemas import history
 from schemas.messages import Topic
 
 _FIRST_WAIT_SECONDS: Final = 60.0
@@ -95,17 +94,7 @@ def run(
 def processors_of(settings: Settings) -> list[Processor]:
     """The configured processors; in a worker for backfills those that write history, which leave current state out."""
     process = settings.process
-    created = registry.create(process.processors or None, settings.network.network_id(), history_only=process.backfill)
-    if not process.backfill:
-        return created
-    writers = history.history_processors()
-    found = [processor for processor in created if processor.name in writers]
-    if not found:
-        raise ConfigurationError(
-            f"{', '.join(process.processors)}: a backfill needs processors that write history",
-            hint=f"these do: {', '.join(writers)}",
-        )
-    return found
+    return registry.create(process.processors or None, settings.network.network_id(), history_only=process.backfill)
 
 
 def health(status: Status, worker: int) -> Health:

@@ -91,6 +91,12 @@ def test_help_wraps_where_the_terminal_ends(elsewhere: Path) -> None:
     assert len([line for line in out.splitlines() if line.strip().startswith("Example: lumenstream produce")]) == 3
 
 
+def fresh_python(code: str) -> subprocess.CompletedProcess[str]:
+    """Run in a process that has imported nothing yet."""
+    repository = Path(__file__).parents[2]
+    return subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True, timeout=60)
+
+
 def test_help_of_the_program_names_every_command_and_imports_no_room(elsewhere: Path) -> None:
     code = (
         "import sys\nfrom lumenstream.cli.main import main\n"
@@ -98,8 +104,7 @@ def test_help_of_the_program_names_every_command_and_imports_no_room(elsewhere: 
         "rooms = {'producers', 'processors', 'sinks', 'api', 'sandbox', 'migrations', 'faust', 'confluent_kafka', 'psycopg'}\n"
         "print(sorted(rooms & set(sys.modules)), file=sys.stderr)\n"
     )
-    repository = Path(__file__).parents[2]
-    done = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True, timeout=60)
+    done = fresh_python(code)
     assert all(f" {command} " in done.stdout for command in COMMANDS)
     assert done.stderr.strip() == "[]"
 
@@ -107,9 +112,7 @@ def test_help_of_the_program_names_every_command_and_imports_no_room(elsewhere: 
 def test_a_start_without_the_sandbox_does_without_the_sdk() -> None:
     """Half a second of every start of `produce` and `backfill`."""
     code = "import sys, producers.ledger, producers.backfill\nprint(sorted({'stellar_sdk', 'sandbox'} & set(sys.modules)))"
-    repository = Path(__file__).parents[2]
-    done = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.strip() == "[]"
+    assert fresh_python(code).stdout.strip() == "[]"
 
 
 def test_version(elsewhere: Path) -> None:
