@@ -11,13 +11,15 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
 from lumenstream.errors import ConfigurationError
 from lumenstream.settings import HttpSettings
+
+_STOP_POLL_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,9 @@ class RoleServer:
             raise cannot_listen(settings.host, port, error, host_setting="http.host", port_setting=setting) from error
         self._server.daemon_threads = True
         self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, name="role-server", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(_STOP_POLL_SECONDS,), name="role-server", daemon=True
+        )
 
     def start(self) -> RoleServer:
         self._thread.start()

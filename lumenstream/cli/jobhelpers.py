@@ -16,7 +16,7 @@ STOP_SECONDS: Final = 20.0
 
 
 class Helpers:
-    """Workers first to stop, since sinks have nothing to do without them."""
+    """Workers are asked to stop first, since sinks have nothing to do without them."""
 
     def __init__(self, settings: Settings, logs: Path, workers: int, sinks: int) -> None:
         logs.mkdir(parents=True, exist_ok=True)
@@ -64,4 +64,6 @@ class Helpers:
 
     def _stop(self) -> None:
         for child in reversed(self._children):
+            child.ask_to_stop()
+        for child in self._children:
             child.stop()

@@ -151,6 +151,11 @@ class ChildProcess:
                 raise ServerError(f"{self.name} was not ready within {timeout_s:.0f} s{self._tail()}")
             time.sleep(READY_POLL_S)
 
+    def ask_to_stop(self) -> None:
+        """The same as `stop`, without waiting: `stop` does that then."""
+        with self._lock:
+            self._tell(COMMAND_STOP)
+
     def stop(self) -> None:
         """Stop signal, then SIGKILL after the command's time-out. Does nothing if the process has ended."""
         self._end(COMMAND_STOP)
@@ -185,14 +190,17 @@ class ChildProcess:
         with self._lock:
             if self._supervisor is None:
                 return
-            assert self._supervisor.stdin is not None
-            with suppress(BrokenPipeError):  # it has ended by itself
-                self._supervisor.stdin.write(command)
+            self._tell(command)
             try:
                 self._supervisor.wait(self.command.stop_timeout_s + STOP_GRACE_S)
             except subprocess.TimeoutExpired:
                 raise ServerError(f"{self.name} (pid {self._pid}) could not be stopped{self._tail()}") from None
             self._release()
+
+    def _tell(self, command: bytes) -> None:
+        if self._supervisor is not None and self._supervisor.stdin is not None:
+            with suppress(BrokenPipeError):  # it has ended by itself
+                self._supervisor.stdin.write(command)
 
     def _release(self) -> None:
         if self._supervisor is not None:

@@ -35,6 +35,25 @@ class Stage:
     problems: tuple[str, ...] = ()
     waiting: Mapping[str, Any] | None = None
 
+    @property
+    def spans(self) -> tuple[str, ...]:
+        """The assignment for eyes: consecutive partitions of a topic as one, `ledgers 0-11`."""
+        by_topic: dict[str, list[int]] = {}
+        for name in self.assignment:
+            topic, _, partition = name.rpartition(" ")
+            by_topic.setdefault(topic, []).append(int(partition))
+        return tuple(f"{topic} {span}" for topic, partitions in sorted(by_topic.items()) for span in _spans(sorted(partitions)))
+
+
+def _spans(numbers: list[int]) -> list[str]:
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return [str(first) if first == last else f"{first}-{last}" for first, last in runs]
+
 
 def stage_of(endpoint: Endpoint, samples: Samples, health: Mapping[str, Any] | None = None) -> Stage:
     """The row of a role from its pages, without rate and lag."""

@@ -242,3 +242,9 @@ def test_what_a_folder_holds_is_told_from_headers(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigurationError, match="no ledger"):
         expected(tmp_path / "empty")
+
+
+def test_consecutive_partitions_are_told_as_one() -> None:
+    names = (*(f"ledgers {number}" for number in (0, 10, 1, 2, 11, 5)), "ledgers.retry 3")
+    assert Stage("worker 0", up=True, assignment=names).spans == ("ledgers 0-2", "ledgers 5", "ledgers 10-11", "ledgers.retry 3")
+    assert Stage("worker 0", up=True).spans == ()

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -39,6 +40,10 @@ def wait_gone(pid: int) -> None:
     while is_running(pid):
         assert time.monotonic() < deadline, f"process {pid} outlived its owner by {GONE_TIMEOUT_S:.0f} s"
         time.sleep(0.05)
+
+
+def says(child: ChildProcess, word: str) -> bool:
+    return word in child.log_tail()
 
 
 @pytest.fixture
@@ -90,6 +95,23 @@ class TestChildProcess:
             assert "asked" in child.log_tail()
             assert not is_running(pid)
             child.stop()  # once more does nothing
+
+    def test_several_asked_to_stop_end_beside_each_other(self, tmp_path: Path) -> None:
+        gate = tmp_path / "gate"
+        asked = f"echo asked; while [ ! -e {gate} ]; do sleep 0.02; done; exit 0"
+        script = f"trap '{asked}' TERM; echo ready; while true; do sleep 0.02; done"
+        children = [ChildProcess(f"thing {n}", Command(("/bin/sh", "-c", script), log=tmp_path / f"log{n}")) for n in range(2)]
+        with children[0], children[1]:
+            for child in children:
+                child.wait_ready(partial(says, child, "ready"), TIMEOUT_S)
+                child.ask_to_stop()
+            for child in children:  # both are told before either has ended
+                child.wait_ready(partial(says, child, "asked"), TIMEOUT_S)
+            gate.touch()
+            for child in children:
+                child.stop()
+                assert not is_running(child.pid)
+                child.ask_to_stop()  # once more does nothing
 
     def test_kill_takes_the_processes_that_the_server_started_too(self, tmp_path: Path) -> None:
         command = Command(("/bin/sh", "-c", "setsid sleep 300 & echo $!; wait"), log=tmp_path / "log")
