@@ -209,10 +209,6 @@ def test_an_upgrade_waits_for_the_new_schema_and_then_for_each_role() -> None:
     assert (delete, apply, wait) == (1, 2, 3)
     for at, role in enumerate(roles):
         assert lines[4 + 2 * at + 1] == f"kubectl -n lumenstream rollout status --timeout=15m deployment/{role}"
-    for document in ("docs/runbook.md", "docs/operations.md"):
-        text = (REPOSITORY / document).read_text(encoding="utf-8")
-        anchors = re.findall(r"ops/kubernetes/README\.md#([a-z-]+)", text)
-        assert anchors and all(commands(anchor.replace("-", " ").capitalize()) for anchor in anchors)
 
 
 def test_workers_scale_on_a_metric_of_ours_up_to_the_partitions() -> None:
