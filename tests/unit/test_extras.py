@@ -1,4 +1,4 @@
-"""What only some need comes as an extra: a setting that needs one without it is one line that says how to install it from a checkout."""
+"""What only some need is an extra: a setting that needs a missing one ends with a line that installs it from a checkout."""
 
 from __future__ import annotations
 

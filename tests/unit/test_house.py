@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +18,8 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from lumenstream import metrics, status
 from lumenstream.errors import ExitCode
-from lumenstream.settings import Settings
+from lumenstream.masking import leaves
+from lumenstream.settings import Settings, load_settings
 from schemas import families, strkey
 from schemas.messages import SAME_PARTITIONS
 from schemas.parts import Part, encode
@@ -183,6 +184,38 @@ def test_the_example_of_env_starts_as_it_is() -> None:
     values = dotenv_values(REPOSITORY / ".env.example")
     assert (values["LUMENSTREAM_PRODUCER__SOURCE"], values["LUMENSTREAM_NETWORK__NAME"]) == ("sandbox", "sandbox")
     assert "LUMENSTREAM_PRODUCER__RPC_URL" not in values
+
+
+def test_every_line_of_env_reaches_every_role_of_compose_and_breaks_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Guards: containers that saw a dozen settings and passed over the others in silence. `environment` wins over `env_file`."""
+    ports = {
+        leaf.variable: "9" for leaf in leaves(Settings.model_construct(), {}) if leaf.path.endswith(("http_port", "api.port"))
+    }
+    hosts = {"LUMENSTREAM_HTTP__HOST": "127.0.0.1", "LUMENSTREAM_API__HOST": "127.0.0.1"}
+    given = {"LUMENSTREAM_PRODUCER__BEGIN": "newest", "LUMENSTREAM_ARCHIVE__ENDPOINT": "http://s3:9000"}
+    lines = ports | hosts | dict(dotenv_values(REPOSITORY / ".env.example")) | given
+    monkeypatch.chdir(tmp_path)
+    services = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
+    roles = {name: service for name, service in services.items() if service["image"] == "lumenstream:latest"}
+    assert len(roles) == 10
+    assert all("env_file" not in service for name, service in services.items() if name not in roles)
+    for name, service in roles.items():
+        assert service["env_file"] == [{"path": ".env", "required": False}], name
+        with monkeypatch.context() as environment:
+            for variable, value in {**lines, **service["environment"]}.items():
+                environment.setenv(variable, interpolated(str(value), lines))
+            settings = load_settings()
+        assert (settings.producer.begin, settings.archive.endpoint) == ("newest", "http://s3:9000"), name
+        assert settings.process.workers == 1, "more would need more memory, and ports that nobody asks"
+        assert (settings.http.host, settings.api.host, settings.kafka.bootstrap) == ("0.0.0.0", "0.0.0.0", "kafka:9092"), name
+        assert "@database:5432/" in settings.database.url.get_secret_value(), name
+        moved = {leaf.variable for leaf in leaves(settings, {}) if leaf.variable in ports and leaf.value == 9}
+        assert moved == {"LUMENSTREAM_BACKFILL__HTTP_PORT"}, "which no service here listens on"
+
+
+def interpolated(text: str, variables: Mapping[str, str | None]) -> str:
+    """As compose does: ${NAME:-default} and ${NAME:?message}."""
+    return re.sub(r"\$\{(\w+):(?:-([^}]*)|\?[^}]*)\}", lambda found: variables.get(found[1]) or found[2] or "", text)
 
 
 def test_compose_and_the_tests_use_the_same_images() -> None:
