@@ -38,6 +38,8 @@ PORTS = {
     "api": "api.port",
 }
 JOBS = ("migrate", "bootstrap")
+BACKFILL_PORTS = {"backfill-worker": "process.http_port", "backfill-sink": "backfill.http_port"}
+LISTENING = PORTS | BACKFILL_PORTS
 
 
 def documents(path: Path) -> list[dict[str, Any]]:
@@ -53,16 +55,27 @@ def of_kind(*kinds: str) -> dict[str, dict[str, Any]]:
     return {found["metadata"]["name"]: found for found in resources() if found["kind"] in kinds}
 
 
+def beside_the_base() -> list[dict[str, Any]]:
+    """What is applied by itself, when somebody wants it."""
+    return [found for name in ("backfill-job", "backfill-roles", "watching") for found in documents(FOLDER / f"{name}.yaml")]
+
+
 def pods() -> Iterator[tuple[str, dict[str, Any]]]:
     """Name and template of everything that runs."""
-    for name, found in of_kind("Deployment", "Job").items():
-        yield name, found["spec"]["template"]
+    for found in [*resources(), *beside_the_base()]:
+        if found["kind"] in ("Deployment", "Job"):
+            yield found["metadata"]["name"], found["spec"]["template"]
 
 
 def containers() -> Iterator[tuple[str, dict[str, Any]]]:
     for name, pod in pods():
         for container in [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]:
             yield name, container
+
+
+def command_lines() -> dict[str, list[str]]:
+    """Arguments by the name of the container."""
+    return {container["name"]: container["args"] for _, container in containers()}
 
 
 def defaults() -> dict[str, Any]:
@@ -76,7 +89,7 @@ def matches(selector: dict[str, Any], labels: dict[str, str]) -> bool:
 
 
 def test_kubernetes_takes_every_manifest() -> None:
-    found = [*resources(), *documents(BASE / "secret.example.yaml")]
+    found = [*resources(), *beside_the_base(), *documents(BASE / "secret.example.yaml")]
     assert len(found) > 20
     for manifest in found:
         kubernetes_validate.validate(manifest, VERSION, strict=True)
@@ -92,32 +105,64 @@ def test_the_base_names_every_file_and_no_resource_twice() -> None:
 
 
 def test_every_role_has_a_deployment_with_its_command_and_port() -> None:
-    commands = set(getattr(typer.main.get_command(build()), "commands"))  # noqa: B009 (a group, typed as a command)
-    assert {container["args"][0] for _, container in containers()} <= commands
     deployments, services = of_kind("Deployment"), of_kind("Service")
     assert deployments.keys() == PORTS.keys()
     for name, setting in PORTS.items():
-        (container,) = deployments[name]["spec"]["template"]["spec"]["containers"]
-        assert container["ports"] == [{"name": "http", "containerPort": defaults()[setting]}], name
         assert services[name]["spec"]["ports"][0]["port"] == defaults()[setting], name
         annotations = deployments[name]["spec"]["template"]["metadata"]["annotations"]
         assert annotations["prometheus.io/port"] == str(defaults()[setting]), name
 
 
+def test_every_command_line_is_one_of_ours() -> None:
+    known = getattr(typer.main.get_command(build()), "commands")  # noqa: B009 (a group, typed as a command)
+    parsed = {name: known[args[0]].make_context(args[0], args[1:]).params for name, args in command_lines().items()}
+    assert len(parsed) == len(PORTS) + len(JOBS) + 4
+    assert parsed["backfill-worker"]["backfill"] and parsed["backfill-sink"]["backfill"] and not parsed["sink"]["backfill"]
+
+
+def test_a_backfill_reads_a_lake_whatever_the_source_of_the_pipeline_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards: a recipe that took the ConfigMap's RPC server, which has no history."""
+    for name, value in of_kind("ConfigMap")["lumenstream"]["data"].items():
+        monkeypatch.setenv(name, value)
+    known = getattr(typer.main.get_command(build()), "commands")  # noqa: B009 (a group, typed as a command)
+    job = known["backfill"].make_context("backfill", command_lines()["backfill"][1:]).params
+    assert job["start"] < job["end"] and (job["workers"], job["sinks"]) == (2, 1)
+    settings = load_settings(producer__source=job["source"])
+    assert (load_settings().producer.source, settings.producer.source) == ("rpc", "lake")
+    sources.check(settings)
+
+
+def test_what_is_beside_the_base_has_its_namespace_from_the_command_and_the_image_of_the_base() -> None:
+    base = documents(BASE / "kustomization.yaml")[0]
+    (image,) = base["images"]
+    for found in beside_the_base():
+        assert "namespace" not in found["metadata"]
+        assert base["labels"][0]["pairs"].items() <= found["metadata"]["labels"].items()
+        if found["kind"] != "NetworkPolicy":
+            pod = found["spec"]["template"]
+            assert pod["metadata"]["labels"] == found["metadata"]["labels"]
+            assert [container["image"] for container in pod["spec"]["containers"]] == [f"{image['newName']}:{image['newTag']}"]
+            assert pod["metadata"]["labels"][COMPONENT] == found["metadata"]["name"] == pod["spec"]["containers"][0]["name"]
+            assert "prometheus.io/scrape" not in pod["metadata"].get("annotations", {}), "the alert NoWorkers would be silent"
+    files = [line.rpartition(" -f ")[2] for line in commands("Backfill") if " apply " in line]
+    assert files == ["backfill-job.yaml", "backfill-roles.yaml", "backfill-job.yaml"]
+
+
 def test_probes_ask_for_pages_that_are_there_and_pods_are_confined() -> None:
     for name, container in containers():
         for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-            if name in PORTS:
+            if name in LISTENING:
                 assert container[probe]["httpGet"]["path"] in PAGES and container[probe]["httpGet"]["port"] == "http", name
-        if name in PORTS:
+        if name in LISTENING:
+            assert container["ports"] == [{"name": "http", "containerPort": defaults()[LISTENING[name]]}], name
             assert container["livenessProbe"]["httpGet"]["path"] == "/metrics", "a role that waits must not be restarted"
         assert container["resources"]["limits"]["memory"] and container["resources"]["requests"], name
-        assert container["securityContext"]["readOnlyRootFilesystem"] and container["image"] == "lumenstream"
+        assert container["securityContext"]["readOnlyRootFilesystem"] and container["image"].partition(":")[0] == "lumenstream"
     user = re.search(r"^USER (\d+)$", (REPOSITORY / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
     assert user is not None
     for name, pod in pods():
         assert pod["spec"]["securityContext"]["runAsUser"] == int(user[1]), name
-        assert name not in PORTS or pod["spec"]["terminationGracePeriodSeconds"] >= 40, name
+        assert name not in LISTENING or pod["spec"]["terminationGracePeriodSeconds"] >= 40, name
 
 
 def test_settings_exist_and_are_accepted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -140,7 +185,7 @@ def test_settings_exist_and_are_accepted(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 def test_selectors_find_pods_and_policies_open_the_right_ports() -> None:
     labels = {name: pod["metadata"]["labels"] for name, pod in pods()}
-    for found in of_kind("Deployment").values():
+    for found in [found for found in [*resources(), *beside_the_base()] if found["kind"] == "Deployment"]:
         assert matches(found["spec"]["selector"], found["spec"]["template"]["metadata"]["labels"])
     for name, budget in of_kind("PodDisruptionBudget").items():
         assert [role for role, found in labels.items() if matches(budget["spec"]["selector"], found)] == [name]
@@ -149,6 +194,9 @@ def test_selectors_find_pods_and_policies_open_the_right_ports() -> None:
     assert sorted(chosen) == sorted(labels), "every pod is under one policy"
     ports = {port["port"] for policy in policies.values() for rule in policy["spec"]["ingress"] for port in rule["ports"]}
     assert ports == {defaults()[setting] for setting in PORTS.values()}
+    (watching,) = [found["spec"] for found in beside_the_base() if found["kind"] == "NetworkPolicy"]
+    assert [name for name in labels if matches(watching["podSelector"], labels[name])] == ["api"]
+    assert watching["policyTypes"] == ["Egress"], "what may reach the API stays as it is"
 
 
 def commands(section: str) -> list[str]:
