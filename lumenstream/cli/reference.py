@@ -15,6 +15,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from lumenstream import masking, metrics
+from lumenstream.bench import api, checkpoint, decode, derive, lakeread, subscribers
 from lumenstream.cli.equivalents import METRICS, OPTIONS, Equivalent
 from lumenstream.cli.main import build
 from lumenstream.cli.options import GLOBAL_OPTIONS
@@ -28,6 +29,27 @@ _HEAD: Final = """# Reference
 Every setting, command and metric. Made from the code by `make reference`; change it there.
 How to use them: [operations.md](operations.md), [runbook.md](runbook.md).
 """
+# Read from the environment alone: neither a flag nor .env sets them. A test compares their names with the source.
+VARIABLES: Final = (
+    ("LUMENSTREAM_DECODER", "", "`python`: decode ledgers in Python even where the native decoder was built"),
+    ("LUMENSTREAM_REQUIRE_NATIVE", "", "`1`: without the native decoder nothing starts; the image sets it"),
+    ("LUMENSTREAM_WORKER_RESTARTS", "0", "set by workers alone: how often one has started itself anew"),
+    ("LUMENSTREAM_CRASHPOINT", "", "tests: `name` or `name:n` kills the process when it comes to that place for the n-th time"),
+    ("LUMENSTREAM_CHAOS_SEEDS", "1", "tests: seeds of each crash test; `make chaos` sets it"),
+    ("LUMENSTREAM_TEST_KAFKA_BOOTSTRAP", "", "tests: a Kafka that stands already; empty: one is started"),
+    ("LUMENSTREAM_TEST_DATABASE_URL", "", "tests: a PostgreSQL that stands already, as superuser; empty: one is started"),
+    ("LUMENSTREAM_GOLDEN", "../shared/golden", "tests: folder of reference results"),
+    ("LUMENSTREAM_LEDGERS", "../shared/ledgers", "tests and benchmarks: folder of real ledgers, in pubnet/ and loadtest/"),
+    ("LUMENSTREAM_BENCH_LEDGERS", api.DEFAULT_LEDGERS, "bench api: ledgers in the database"),
+    ("LUMENSTREAM_BENCH_SECONDS", api.DEFAULT_SECONDS, "bench api: how long each run takes"),
+    ("LUMENSTREAM_BENCH_ROUNDS", api.DEFAULT_ROUNDS, "bench api: runs of each"),
+    ("LUMENSTREAM_BENCH_PROCESSES", api.DEFAULT_PROCESSES, "bench api: processes of the API"),
+    ("LUMENSTREAM_BENCH_SUBSCRIBERS", subscribers.DEFAULT_SUBSCRIBERS, "bench subscribers: how many"),
+    ("LUMENSTREAM_BENCH_LAKE_LEDGERS", lakeread.DEFAULT_LEDGERS, "bench lake: ledgers to read"),
+    ("LUMENSTREAM_BENCH_CHECKPOINT_ENTRIES", checkpoint.DEFAULT_ENTRIES, "bench checkpoint: entries that exist"),
+    ("LUMENSTREAM_BENCH_DECODE_ROUNDS", decode.DEFAULT_ROUNDS, "bench decode: rounds over the ledgers"),
+    ("LUMENSTREAM_BENCH_DERIVE_ROUNDS", derive.DEFAULT_ROUNDS, "bench derive: rounds over the ledgers"),
+)
 
 
 class Metric(NamedTuple):
@@ -43,7 +65,8 @@ class Metric(NamedTuple):
 
 def document() -> str:
     """The whole text."""
-    parts = [_HEAD, *_settings(), *_commands(), *_metrics(), *_equivalents("Options of stellar/wallet-backend", OPTIONS)]
+    parts = [_HEAD, *_settings(), *_variables(), *_commands(), *_metrics()]
+    parts += _equivalents("Options of stellar/wallet-backend", OPTIONS)
     parts += _equivalents("Metrics of stellar/wallet-backend", METRICS)
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)
 
@@ -74,9 +97,20 @@ def _settings() -> Iterator[str]:
                 yield _table(("variable", "default", "meaning"), rows)
             yield f"### {section}\n"
             rows = []
-        default = "" if leaf.value in (None, "") else f"`{leaf.value}`"
-        rows.append((f"`{leaf.variable}`", default, leaf.description))
+        rows.append((f"`{leaf.variable}`", _shown(leaf.value), leaf.description))
     yield _table(("variable", "default", "meaning"), rows)
+
+
+def _variables() -> Iterator[str]:
+    yield (
+        "### Outside the settings\n\nFrom the environment alone, not from `.env`; most are for tests and benchmarks. Passwords "
+        "and credentials have the variables of libpq and of the providers: [operations.md](operations.md#settings)."
+    )
+    yield _table(("variable", "default", "meaning"), [(f"`{name}`", _shown(value), text) for name, value, text in VARIABLES])
+
+
+def _shown(value: object) -> str:
+    return "" if value in (None, "") else f"`{value}`"
 
 
 def _commands() -> Iterator[str]:

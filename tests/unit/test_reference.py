@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter as Count
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from lumenstream.cli import equivalents, reference
 from lumenstream.cli.main import build
 from lumenstream.masking import leaves
 from lumenstream.settings import Settings
-from tests.unit.test_house import FOREIGN_METRICS, REPOSITORY, metric_names, names_in
+from tests.unit.test_house import FOREIGN_METRICS, REPOSITORY, ROOMS, metric_names, names_in, tracked
 
 ONLY_UPSTREAM = 10  # what of the reference may have nothing here
 
@@ -34,6 +35,16 @@ def test_every_setting_says_what_it_is_for() -> None:
     settings = list(leaves(Settings(), {}))
     assert len(settings) > 70
     assert [leaf.path for leaf in settings if not leaf.description] == []
+
+
+def test_every_variable_outside_the_settings_is_there_and_read() -> None:
+    """Names of settings have two underscores in a row; of what is left each that stands in the source is on the page."""
+    sources = [path for path in tracked() if path.suffix == ".py" and path.relative_to(REPOSITORY).parts[0] in (*ROOMS, "tests")]
+    outside = [path for path in sources if path != Path(reference.__file__) and path.parent.name not in ("unit", "integration")]
+    texts = "".join(path.read_text(encoding="utf-8") for path in outside)
+    read = set(re.findall(r'"(LUMENSTREAM_[A-Z]+(?:_[A-Z]+)*)"', texts))
+    assert read == {name for name, _, _ in reference.VARIABLES}
+    assert [name for name in read if f"\n| `{name}` |" not in reference.document()] == []
 
 
 def test_every_metric_has_a_purpose_and_a_query_of_metrics_that_exist() -> None:
