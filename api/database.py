@@ -84,7 +84,7 @@ class Database:
         try:
             found = await self._traced(name, statement, values)
         finally:
-            self._note_slow(name, time.perf_counter() - started)
+            self._note_time(name, time.perf_counter() - started)
         return [row(values_of_row) for values_of_row in found]
 
     async def _traced(self, name: str, statement: str, values: Values) -> list[TupleRow]:
@@ -95,8 +95,9 @@ class Database:
             span.set_attribute("db.response.returned_rows", len(found))
             return found
 
-    def _note_slow(self, name: str, seconds: float) -> None:
+    def _note_time(self, name: str, seconds: float) -> None:
         """Waiting for a connection counts: to the client it is the same. The values asked for are not logged."""
+        metrics.API_QUERY_SECONDS.observe(seconds)
         if seconds > self._slow_seconds:
             metrics.API_SLOW_QUERIES.labels(name).inc()
             _log.warning("a slow query", query=name, seconds=round(seconds, 3))

@@ -35,6 +35,13 @@ SOURCE_TIP_LEDGER: Final = Gauge("lumenstream_source_tip_ledger", "Newest ledger
 # How far the topic is behind the source: lumenstream_source_lag_ledgers > 50. A topic ahead of a lagging source counts as 0
 SOURCE_LAG_LEDGERS: Final = Gauge("lumenstream_source_lag_ledgers", "Ledgers that the source has and the topic has not")
 
+# A source that grows slow: histogram_quantile(0.99, sum by (le) (rate(lumenstream_source_fetch_seconds_bucket[5m])))
+SOURCE_FETCH_SECONDS: Final = Histogram(
+    "lumenstream_source_fetch_seconds",
+    "Time of one answered read of ledgers: a page of getLedgers, an object of a lake, a ledger of a file",
+    buckets=_SECONDS,
+)
+
 # Memory of a lake's read-ahead: lumenstream_source_prefetched_bytes
 SOURCE_PREFETCHED_BYTES: Final = Gauge("lumenstream_source_prefetched_bytes", "Compressed bytes of a data lake read ahead")
 
@@ -236,3 +243,9 @@ API_COMPLEXITY: Final = Histogram(
 
 # Queries against the database: rate(lumenstream_api_queries_total[1m])
 API_QUERIES: Final = Counter("lumenstream_api_queries", "Database queries by name", ["query"])
+
+# Where the API's time goes: rate(lumenstream_api_query_seconds_sum[5m]) / rate(lumenstream_api_query_seconds_count[5m]).
+# What one of these queries costs is counted by lumenstream_api_slow_queries_total and logged.
+API_QUERY_SECONDS: Final = Histogram(
+    "lumenstream_api_query_seconds", "Time of one database query of the API, with the wait for a connection", buckets=_SECONDS
+)

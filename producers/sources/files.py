@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from lumenstream import metrics
 from lumenstream.errors import ConfigurationError, IntegrityError
 from lumenstream.logs import get_logger
 from lumenstream.xdr import LedgerDecodeError, read_header
@@ -60,7 +61,9 @@ class FilesSource:
             if entry.sequence >= due:
                 if through is not None and entry.sequence > due:
                     break
-                yield SourceLedger(entry.sequence, previous, self._read(entry), f"{entry.path} ledger {entry.position}")
+                with metrics.SOURCE_FETCH_SECONDS.time():
+                    data = self._read(entry)
+                yield SourceLedger(entry.sequence, previous, data, f"{entry.path} ledger {entry.position}")
                 due = entry.sequence + 1
             previous = entry.sequence
         if through is not None and due <= through:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import time
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -103,14 +104,20 @@ class RpcSource:
         else:
             params = {"startLedger": sequence, "pagination": {"limit": limit}}
         try:
-            return self._client.call("getLedgers", params)
+            return self._get_ledgers(params)
         except Failure as failure:
             if failure.kind == "rpc":
                 oldest, latest = self._window()
                 if not oldest <= sequence <= latest:
                     return {}
             self._retry.failed(f"getLedgers at {self._client.server}", failure)
-        return self._call("getLedgers", params)
+        return self._retry.run(f"getLedgers at {self._client.server}", lambda: self._get_ledgers(params))
+
+    def _get_ledgers(self, params: dict[str, Any]) -> dict[str, Any]:
+        started = time.perf_counter()
+        answer = self._client.call("getLedgers", params)
+        metrics.SOURCE_FETCH_SECONDS.observe(time.perf_counter() - started)
+        return answer
 
     def _gone(self, sequence: int, oldest: int) -> IntegrityError:
         return IntegrityError(
@@ -147,8 +154,8 @@ class RpcSource:
         self.tip = latest
         return latest
 
-    def _call(self, method: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
-        return self._retry.run(f"{method} at {self._client.server}", lambda: self._client.call(method, params))
+    def _call(self, method: str) -> dict[str, Any]:
+        return self._retry.run(f"{method} at {self._client.server}", lambda: self._client.call(method))
 
 
 def _sequence(value: Any, server: str) -> int:

@@ -284,7 +284,9 @@ def test_the_schema_must_be_there(empty_database_url: str) -> None:
 
 
 def test_metrics(api: Api) -> None:
+    sent, timed = statements(), REGISTRY.get_sample_value("lumenstream_api_query_seconds_count") or 0.0
     api.data(SMALL)
+    assert REGISTRY.get_sample_value("lumenstream_api_query_seconds_count") == timed + (statements() - sent) > timed
     shown = api.http.get("/metrics").text
     assert 'lumenstream_api_queries_total{query="transactions"}' in shown
     assert 'lumenstream_api_request_seconds_count{path="/graphql/query",status="200"}' in shown

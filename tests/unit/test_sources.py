@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 
 from lumenstream.bench.lakefiles import lake_objects, write_lake
 from lumenstream.errors import ConfigurationError, IntegrityError
@@ -86,6 +87,10 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
     return build
 
 
+def fetches() -> float:
+    return REGISTRY.get_sample_value("lumenstream_source_fetch_seconds_count") or 0.0
+
+
 def drain(source: LedgerSource, check: Callable[[SourceLedger], object]) -> None:
     for ledger in source.ledgers(None):
         check(ledger)
@@ -148,6 +153,17 @@ class TestEverySource:
         with pytest.raises(IntegrityError, match=r"all\.xdr|b\.xdr\.gz|FFFFFFF9--6|FFFFFFFB--4-7|127\S* ledger 6"):
             with make(damaged) as source:
                 drain(source, checked_header)
+
+
+    def test_reads_are_timed(self, request: pytest.FixtureRequest, make: Make, chain: list[ClosedLedger]) -> None:
+        """One observation a getLedgers page, an object or a ledger of a file; the sandbox reads nothing."""
+        kind = request.node.callspec.params["make"]
+        before = fetches()
+        with make(chain) as source:
+            assert len(list(source.ledgers(None))) == len(chain)
+        pages, objects = -(-len(chain) // 5), LAST // 4 - FIRST // 4 + 1
+        wanted = {"rpc": pages, "lake folder of batches": objects, "sandbox": 0}.get(kind, len(chain))
+        assert fetches() - before == wanted
 
 
 class TestSandbox:

@@ -6,6 +6,7 @@ are; a lake without one is described by the settings.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Final
 
@@ -137,7 +138,7 @@ class LakeSource:
         settings = self._settings
         prefetch = Prefetch(
             layout,
-            lambda wanted: self._store.get(layout.key_of(wanted)),
+            lambda wanted: self._fetched(layout.key_of(wanted)),
             Limits(settings.readers, settings.prefetch_objects, settings.prefetch_bytes),
             self._typical_bytes,
         )
@@ -155,6 +156,14 @@ class LakeSource:
                     polls += 1
         finally:
             prefetch.close()
+
+    def _fetched(self, key: str) -> bytes | None:
+        """An object's bytes; None when it is not there. Called by several threads."""
+        started = time.perf_counter()
+        data = self._store.get(key)
+        if data is not None:
+            metrics.SOURCE_FETCH_SECONDS.observe(time.perf_counter() - started)
+        return data
 
     def _take(self, prefetch: Prefetch, batch: Batch, through: int) -> bytes | None:
         """The object's bytes; None when it is not there."""
