@@ -413,3 +413,18 @@ def commit_group_offsets(settings: KafkaSettings, group: str, topic: str, offset
         ) from error
     finally:
         consumer.close()
+
+
+def group_members(settings: KafkaSettings, prefix: str) -> dict[str, int]:
+    """How many members each consumer group has at the moment whose full name begins so. UnreachableError without an answer."""
+    client, seconds = admin(settings), settings.request_timeout_seconds
+    try:
+        listed = client.list_consumer_groups(request_timeout=seconds).result(seconds + 1)
+        if listed.errors:
+            raise KafkaException(listed.errors[0])
+        names = sorted(found.group_id for found in listed.valid if found.group_id.startswith(prefix))
+        told = client.describe_consumer_groups(names, request_timeout=seconds) if names else {}
+        return {name: len(future.result(seconds + 1).members) for name, future in told.items()}
+    except (KafkaException, TimeoutError) as error:
+        text = reason(error) if isinstance(error, KafkaException) else "no answer"
+        raise UnreachableError(f"the consumer groups at {settings.bootstrap}: {text}", hint=_HINT) from error

@@ -31,10 +31,14 @@ from processors.handling import Status
 from processors.losses import Losses
 from processors.port import Processor
 from schemas.messages import Topic
+from schemas.processors import PROCESSORS
 
 _FIRST_WAIT_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 10.0
 _STALLED: Final = 75  # exit code between a worker and its parent
+_ALL: Final = "all"
+_BETWEEN: Final = "-"
+_BACKFILL: Final = ".backfill"
 _RESTARTS: Final = "LUMENSTREAM_WORKER_RESTARTS"  # how often a process has executed itself again
 
 _log = get_logger("processor")
@@ -42,9 +46,21 @@ _log = get_logger("processor")
 
 def group_of(settings: Settings) -> str:
     """The consumer group, which is also the Faust application's id. All workers of a group run the same processors."""
-    names = sorted(settings.process.processors)
-    suffix = ".backfill" if settings.process.backfill else ""
-    return settings.kafka.topic(f"lumenstream.processors.{'-'.join(names) if names else 'all'}{suffix}")
+    suffix = _BACKFILL if settings.process.backfill else ""
+    return group_prefix(settings) + (_BETWEEN.join(sorted(settings.process.processors)) or _ALL) + suffix
+
+
+def group_prefix(settings: Settings) -> str:
+    """How the groups of all workers begin."""
+    return settings.kafka.topic("lumenstream.processors.")
+
+
+def processors_of_group(settings: Settings, group: str) -> frozenset[str]:
+    """The processors of live ledgers that a group of workers runs, from its name; none when it works for backfills."""
+    names = group.removeprefix(group_prefix(settings))
+    if names.endswith(_BACKFILL):
+        return frozenset()
+    return frozenset(PROCESSORS if names == _ALL else names.split(_BETWEEN))
 
 
 def run(

@@ -11,13 +11,13 @@ from typing import Final
 
 from lumenstream import database, masking
 from lumenstream.cli.checkresult import Level, Result
+from lumenstream.cli.processor_checks import processors
 from lumenstream.cli.retention_checks import retention_passed
 from lumenstream.errors import LumenstreamError
 from lumenstream.settings import Settings
 from lumenstream.status import database_status, endpoints, scrape
 
 _TIMEOUT_S: Final = 1.0
-_LAG_WARN_LEDGERS: Final = 100
 _OLDEST_PYTHON: Final = (3, 11)
 
 
@@ -31,7 +31,7 @@ def run(settings: Settings) -> Iterator[Result]:
         ("kafka", _kafka),
         ("database", _database),
         ("retention", retention_passed),
-        ("processors", _processors),
+        ("processors", processors),
         ("roles", _roles),
     )
     for name, check in checks:
@@ -179,46 +179,6 @@ def _chunk_skipping(connection: database.Connection) -> Result:
         "off: look-ups by id read every compressed chunk",
         "set timescaledb.enable_chunk_skipping = on in the server's configuration",
     )
-
-
-def _processors(settings: Settings) -> Iterator[Result]:
-    from schemas.processors import PROCESSORS
-
-    known = set(PROCESSORS)
-    chosen = set(settings.process.processors) or known
-    if chosen - known:
-        yield Result(
-            Level.FAIL,
-            "processors",
-            f"unknown: {', '.join(sorted(chosen - known))}",
-            f"there are {', '.join(sorted(known))}",
-        )
-    if known - chosen:
-        yield Result(
-            Level.WARN,
-            "processors",
-            f"not covered by these settings: {', '.join(sorted(known - chosen))}",
-            "run another group for them: lumenstream process --processors " + ",".join(sorted(known - chosen)),
-        )
-    found = database_status(settings.database)
-    if found.error:
-        return
-    required = set(found.required_processors)
-    if required - known:
-        names = ", ".join(sorted(required - known))
-        yield Result(Level.FAIL, "required", f"the sink waits for {names}, unknown here", "upgrade this program")
-    elif not required:
-        yield Result(Level.FAIL, "required", "the database requires no processor", "run lumenstream migrate")
-    else:
-        yield Result(Level.OK, "required", f"{', '.join(sorted(required))}")
-    yield Result(Level.OK, "cursor", f"ledger {found.cursor}, published to {found.published}, {found.ledgers} ledgers stored")
-    if found.cursor - found.published > _LAG_WARN_LEDGERS:
-        yield Result(
-            Level.WARN,
-            "lag",
-            f"the publisher is {found.cursor - found.published} ledgers behind",
-            "is it running? lumenstream status",
-        )
 
 
 def _roles(settings: Settings) -> Iterator[Result]:

@@ -36,6 +36,7 @@ from processors.port import Processor
 from sandbox import ClosedLedger, Sandbox, SandboxSettings
 from schemas.messages import Headers, LedgerHeaders, PartHeaders, PartKind, Topic, partition_of
 from schemas.parts import Part, encode
+from schemas.processors import PROCESSORS
 from tests.plugins.proxy import TcpProxy
 from tests.plugins.servers import KafkaForTest
 from tests.servers.cache import Unavailable
@@ -271,6 +272,13 @@ class TestFirstOffsets:
         assert worker.group_of(load_settings(kafka__topic_prefix="x.")) == "x.lumenstream.processors.all"
         chosen = load_settings(process__processors=("trustlines", "accounts"))
         assert worker.group_of(chosen) == "lumenstream.processors.accounts-trustlines"
+
+    @pytest.mark.parametrize("names", [(), ("trustlines", "accounts"), *((name,) for name in PROCESSORS)])
+    def test_the_groups_name_tells_the_processors(self, names: tuple[str, ...]) -> None:
+        settings = load_settings(kafka__topic_prefix="x.", process__processors=names)
+        assert worker.processors_of_group(settings, worker.group_of(settings)) == set(names or PROCESSORS)
+        backfill = load_settings(kafka__topic_prefix="x.", process__processors=names, process__backfill=True)
+        assert worker.processors_of_group(settings, worker.group_of(backfill)) == set()
 
 
 class TestFailures:

@@ -154,7 +154,6 @@ class TestEverySource:
             with make(damaged) as source:
                 drain(source, checked_header)
 
-
     def test_reads_are_timed(self, request: pytest.FixtureRequest, make: Make, chain: list[ClosedLedger]) -> None:
         """One observation a getLedgers page, an object or a ledger of a file; the sandbox reads nothing."""
         kind = request.node.callspec.params["make"]
