@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import Annotated
+from typing import Annotated, Final
 
 import orjson
 import typer
 
 from lumenstream.bench import BENCHMARKS
-from lumenstream.cli.options import PANEL_LOOK, command, settings_of, start_logging
+from lumenstream.cli.options import PANEL_LOOK, command, refuse, settings_of, start_logging
 from lumenstream.errors import ConfigurationError
+
+# Which of the options each benchmark reads; `all` reads every one.
+READ: Final = {
+    "plans": ("rows", "keep"),
+    "ingest": ("ledgers", "workers", "depth"),
+    **dict.fromkeys(("backfill", "live", "sustained"), ("ledgers", "workers")),
+}
+OPTIONS: Final = frozenset(option for options in READ.values() for option in options)
 
 
 def bench(
@@ -39,6 +47,8 @@ def bench(
     """
     if name != "all" and name not in BENCHMARKS:
         raise ConfigurationError(f"no benchmark {name!r}", hint=f"there are all, {', '.join(BENCHMARKS)}")
+    if name != "all":
+        refuse(ctx, *OPTIONS.difference(READ.get(name, ())), where=f"with benchmark {name}")
     settings = settings_of(ctx, bench__ledgers=ledgers, bench__workers=workers, bench__depth=depth)
     start_logging(settings, "bench")
     for chosen in BENCHMARKS if name == "all" else (name,):

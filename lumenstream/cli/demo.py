@@ -9,7 +9,7 @@ from typing import Annotated
 import orjson
 import typer
 
-from lumenstream.cli.options import PANEL_PIPELINE, command, flags_of
+from lumenstream.cli.options import PANEL_PIPELINE, command, flags_of, refuse
 
 
 def demo(
@@ -73,6 +73,10 @@ def demo(
         progress_timeout_s=timeout,
         plain=plain,
     )
+    if not once:
+        refuse(ctx, "as_json", "timeout", where="without --once")
+    if options.source != "sandbox":
+        refuse(ctx, "close_seconds", "seed", "transactions", where=f"with source {options.source}")
     result = runner.run(options)
     if result is None:
         return

@@ -8,7 +8,7 @@ import orjson
 import typer
 
 from lumenstream.cli.inputs import JsonOption, RpcOption
-from lumenstream.cli.options import PANEL_HISTORY, command, settings_of, start_logging
+from lumenstream.cli.options import PANEL_HISTORY, command, refuse, settings_of, start_logging
 from lumenstream.errors import ConfigurationError
 
 
@@ -29,6 +29,8 @@ def enrich(
     """
     if watch and as_json:
         raise ConfigurationError("--json sums up a run that ends", hint="leave out --watch; its figures are on /metrics")
+    if not watch:
+        refuse(ctx, "port", where="without --watch")
     settings = settings_of(ctx, producer__rpc_url=rpc_url, enrich__http_port=port)
     start_logging(settings, "enrich")
     from sinks.timescale import enrich as enrichment

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
+
+from lumenstream.cli.options import refuse
+
+if TYPE_CHECKING:
+    from lumenstream.settings import Settings
 
 _Source = Literal["files", "lake", "rpc", "sandbox"]
 SourceOption = Annotated[
@@ -17,12 +22,25 @@ LakeOption = Annotated[
     str | None,
     typer.Option("--lake-url", help="lake: s3://, gs://, az:// or a folder (default: the public lake of pubnet or testnet)"),
 ]
+BeginOption = Annotated[
+    Literal["oldest", "newest"] | None,
+    typer.Option("--begin", help="with which of the source's ledgers a new stream begins (default: oldest)"),
+]
 ArchiveOption = Annotated[
     str | None, typer.Option("--archive-url", help="history archive: a folder, file://, http(s)://, s3://, gs:// or az://")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="a summary for programs")]
 
+# By a command's parameter: the only source that looks at it.
+_OF_SOURCES: Final = {"path": "files", "rpc_url": "rpc", "lake_url": "lake", "close_seconds": "sandbox", "seed": "sandbox"}
+
 
 def flags_of_source(source: str | None, path: Path | None, rpc_url: str | None, lake_url: str | None) -> dict[str, Any]:
     """The four that name a ledger source, by setting: whoever takes one takes them all."""
     return {"producer__source": source, "producer__path": path, "producer__rpc_url": rpc_url, "lake__url": lake_url}
+
+
+def refuse_other_sources(ctx: typer.Context, settings: Settings) -> None:
+    """ConfigurationError for an option of another source than the one that the settings name."""
+    used = settings.producer.source
+    refuse(ctx, *(name for name, source in _OF_SOURCES.items() if source != used), where=f"with source {used}")

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 import typer
 
-from lumenstream.cli.inputs import ArchiveOption, JsonOption, LakeOption, PathOption, RpcOption, SourceOption, flags_of_source
+from lumenstream.cli.inputs import (
+    ArchiveOption,
+    JsonOption,
+    LakeOption,
+    PathOption,
+    RpcOption,
+    SourceOption,
+    flags_of_source,
+    refuse_other_sources,
+)
 from lumenstream.cli.options import PANEL_HISTORY, command, refuse, settings_of, start_logging
 from lumenstream.errors import LumenstreamError
 
@@ -55,6 +64,7 @@ def backfill(
     Example: lumenstream backfill --start 63000000 --end 63100000 --source lake --network pubnet
     """
     settings = settings_of(ctx, **flags_of_source(source, path, rpc_url, lake_url))
+    refuse_other_sources(ctx, settings)
     start_logging(settings, "backfill")
     from producers.backfill import Request
 
@@ -92,6 +102,7 @@ def verify(
     settings = settings_of(ctx, **flags_of_source(source, path, rpc_url, lake_url), archive__url=archive_url)
     start_logging(settings, "verify")
     if checkpoint:
+        refuse_other_sources(ctx, settings)
         from lumenstream.cli import state
 
         state.verify_checkpoint(settings, as_json)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 import typer
 
-from lumenstream.cli.options import PANEL_LEDGERS, command, settings_of
+from lumenstream.cli.options import PANEL_LEDGERS, command, refuse, settings_of
 from lumenstream.errors import ConfigurationError, IntegrityError
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ def decode(
     Example: lumenstream decode ledger-63092990.xdr.gz --network pubnet | jq .
     """
     if part:
+        refuse(ctx, "index", where="with --part")
         _print(part_to_json(_read_part(path)))
         return
     network_id = settings_of(ctx).network.network_id()

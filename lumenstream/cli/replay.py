@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Final
 import orjson
 import typer
 
-from lumenstream.cli.inputs import JsonOption, LakeOption, PathOption, RpcOption, SourceOption, flags_of_source
+from lumenstream.cli.inputs import (
+    JsonOption,
+    LakeOption,
+    PathOption,
+    RpcOption,
+    SourceOption,
+    flags_of_source,
+    refuse_other_sources,
+)
 from lumenstream.cli.jobs import LogOption, PauseOption, SinksOption, WorkersOption, run_job
 from lumenstream.cli.options import PANEL_HISTORY, command, refuse, settings_of, start_logging
 from lumenstream.errors import ConfigurationError
@@ -51,6 +59,7 @@ def replay(
     if ledger is not None:
         _replay_one(settings, ledger, names, as_json)
         return
+    refuse_other_sources(ctx, settings)
     if first is None or last is None:
         raise ConfigurationError("which ledgers?", hint="give --ledger, or both --from and --to")
     from producers.backfill import Request

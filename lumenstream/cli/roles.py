@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from lumenstream.cli.inputs import ArchiveOption, LakeOption, PathOption, RpcOption, SourceOption, flags_of_source
+from lumenstream.cli.inputs import (
+    ArchiveOption,
+    BeginOption,
+    LakeOption,
+    PathOption,
+    RpcOption,
+    SourceOption,
+    flags_of_source,
+    refuse_other_sources,
+)
 from lumenstream.cli.options import PANEL_PIPELINE, PANEL_ROLES, command, refuse, settings_of, start_logging
 from lumenstream.errors import ConfigurationError
 
@@ -65,10 +74,7 @@ def produce(
     from_ledger: Annotated[
         int | None, typer.Option("--from", min=1, help="start here, whatever the topic and the database say")
     ] = None,
-    begin: Annotated[
-        Literal["oldest", "newest"] | None,
-        typer.Option("--begin", help="with which of the source's ledgers a new stream begins (default: oldest)"),
-    ] = None,
+    begin: BeginOption = None,
     close_seconds: Annotated[float | None, typer.Option("--close-seconds", help="sandbox: pace of the network")] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="sandbox: chooses keys and traffic")] = None,
     port: Annotated[int | None, typer.Option("--port", help="of /health and /metrics (default: 8011)")] = None,
@@ -82,6 +88,8 @@ def produce(
     Example: lumenstream produce --source lake --network pubnet --begin newest
     Example: lumenstream produce --source lake --lake-url s3://my-bucket/ledgers --network testnet
     """
+    if from_ledger is not None:
+        refuse(ctx, "begin", where="with --from")
     settings = settings_of(
         ctx,
         **flags_of_source(source, path, rpc_url, lake_url),
@@ -91,6 +99,7 @@ def produce(
         sandbox__close_seconds=close_seconds,
         sandbox__seed=seed,
     )
+    refuse_other_sources(ctx, settings)
     start_logging(settings, "producer")
     from lumenstream import memory
     from producers import ledger
@@ -206,6 +215,8 @@ def maintain(
 
     Example: LUMENSTREAM_MAINTENANCE__RETENTION_PERIOD='90 days' lumenstream maintain --once
     """
+    if once:
+        refuse(ctx, "port", where="with --once")
     settings = settings_of(ctx, maintenance__http_port=port)
     start_logging(settings, "maintenance")
     from sinks.timescale import maintenance
@@ -229,6 +240,7 @@ def up(
     path: PathOption = None,
     rpc_url: RpcOption = None,
     lake_url: LakeOption = None,
+    begin: BeginOption = None,
     processors: _ProcessorsOption = None,
     workers: _WorkersOption = None,
     archive_url: ArchiveOption = None,
@@ -238,17 +250,21 @@ def up(
     """Every role in one command, as child processes, against the servers of the settings: production on a single host.
 
     Run `lumenstream migrate` first. With a history archive an empty database first gets the state of the newest checkpoint, as by
-    `lumenstream bootstrap`. The roles end with this command, however it ends.
+    `lumenstream bootstrap`. Of a network that has a past, --begin newest takes what comes from now on, and `lumenstream backfill`
+    brings the past. The roles end with this command, however it ends.
 
     Example: lumenstream up --source rpc --rpc-url http://127.0.0.1:8000 --network testnet --workers 2
+    Example: lumenstream up --source lake --network pubnet --begin newest
     """
     settings = settings_of(
         ctx,
         **flags_of_source(source, path, rpc_url, lake_url),
+        producer__begin=begin,
         process__processors=processors,
         process__workers=workers,
         archive__url=archive_url,
     )
+    refuse_other_sources(ctx, settings)
     from lumenstream.cli import state
     from lumenstream.demo import single_host
     from producers import sources

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Annotated, Self
 import orjson
 import typer
 
-from lumenstream.cli.inputs import ArchiveOption, JsonOption, LakeOption, PathOption, RpcOption, SourceOption, flags_of_source
+from lumenstream.cli.inputs import (
+    ArchiveOption,
+    JsonOption,
+    LakeOption,
+    PathOption,
+    RpcOption,
+    SourceOption,
+    flags_of_source,
+    refuse_other_sources,
+)
 from lumenstream.cli.options import PANEL_HISTORY, command, settings_of, start_logging
 from lumenstream.errors import IntegrityError, LumenstreamError
 
@@ -121,6 +130,7 @@ def rebuild_state(
     Example: lumenstream rebuild-state --network testnet --archive-url file:///archive --source files --path ledgers/
     """
     settings = settings_of(ctx, **flags_of_source(source, path, rpc_url, lake_url), archive__url=archive_url)
+    refuse_other_sources(ctx, settings)
     start_logging(settings, "rebuild-state")
     from sinks.timescale import checkpoint as sink
 

@@ -8,9 +8,12 @@ from typing import Any, get_args
 import pytest
 import typer
 
+from lumenstream import masking
 from lumenstream import settings as settings_module
-from lumenstream.cli import inputs
+from lumenstream.bench import BENCHMARKS
+from lumenstream.cli import bench, inputs
 from lumenstream.cli.main import build, main
+from lumenstream.cli.options import GLOBAL_OPTIONS
 from lumenstream.errors import ExitCode
 from lumenstream.settings import Settings, load_settings
 
@@ -87,6 +90,16 @@ def test_shared_options_become_settings(command: str, settings_end_the_command: 
         (("verify", "--archive-url", "x", "--source", "lake"), "--archive-url, --source"),
         (("publish", "--from", "2", "--to", "3", "--port", "0"), "--port"),
         (("migrate", "--status", "--to", "3"), "--to"),
+        (("maintain", "--once", "--port", "0"), "--port"),
+        (("enrich", "--port", "0"), "--port"),
+        (("produce", "--from", "9", "--begin", "newest"), "--begin"),
+        (("decode", "part", "--part", "--index", "0"), "--index"),
+        (("demo", "--json", "--timeout", "9"), "--json, --timeout"),
+        (("demo", "--rpc-url", "http://x", "--close-seconds", "1", "--seed", "2"), "--close-seconds, --seed"),
+        (("bench", "decode", "--rows", "1000", "--keep", "--ledgers", "9", "--depth", "9"), "--rows, --keep, --ledgers, --depth"),
+        (("bench", "plans", "--ledgers", "9"), "--ledgers"),
+        (("bench", "live", "--workers", "2", "--depth", "9"), "--depth"),
+        (("bench", "failover", "--workers", "2"), "--workers"),
     ],
 )
 def test_options_that_would_do_nothing_are_refused(
@@ -96,6 +109,35 @@ def test_options_that_would_do_nothing_are_refused(
         main([*arguments])
     assert ended.value.code == ExitCode.CONFIGURATION
     assert capsys.readouterr().err.startswith(f"error: {refused} would do nothing with")
+
+
+@pytest.mark.parametrize("command", ["produce", "up", "backfill", "replay", "verify", "rebuild-state"])
+def test_options_of_another_source_are_refused(
+    command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also when the environment names the source; before a server is asked."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LUMENSTREAM_PRODUCER__SOURCE", "lake")
+    sandbox = ("--close-seconds", "2", "--seed", "3") if command == "produce" else ()
+    with pytest.raises(SystemExit) as ended:
+        main([command, *NEEDED.get(command, ()), "--path", "x", "--rpc-url", "http://127.0.0.1:9", "--lake-url", "y", *sandbox])
+    assert ended.value.code == ExitCode.CONFIGURATION
+    refused = ", ".join(["--path", "--rpc-url", *sandbox[::2]])
+    assert capsys.readouterr().err.startswith(f"error: {refused} would do nothing with source lake")
+
+
+def test_every_option_of_a_benchmark_is_read_by_one() -> None:
+    """Guards: a new option that no benchmark's list names would always be refused, or never."""
+    command = getattr(typer.main.get_command(build()), "commands")["bench"]  # noqa: B009 (a group, typed as a command)
+    shared = {option.setting for option in GLOBAL_OPTIONS} | {"name", "as_json"}
+    assert {parameter.name for parameter in command.params} - shared == bench.OPTIONS
+    assert set(bench.READ) <= set(BENCHMARKS)
+
+
+def test_what_a_new_stream_begins_with_reaches_the_producer_of_up(settings_end_the_command: None) -> None:
+    with pytest.raises(Read) as read:
+        main(["up", "--source", "lake", "--network", "pubnet", "--begin", "newest"])
+    assert masking.environment_of(read.value.settings)["LUMENSTREAM_PRODUCER__BEGIN"] == "newest"
 
 
 def test_what_comes_from_the_environment_is_never_refused(
