@@ -60,8 +60,12 @@ def backfill(
     touched. Ends with exit code 8 and a list when a range could not be written. Ledgers older than the retention period are
     refused unless --pause-retention is given; then they stay while it runs, and longer if the period was raised meanwhile.
 
+    It starts workers and sinks here. To spread it over several hosts run `lumenstream process --backfill` and `lumenstream sink
+    --backfill` on them, and this command with --workers 0 --sinks 0.
+
     Example: lumenstream backfill --start 63000000 --end 63100000 --workers 2 --source files --path ledgers/
     Example: lumenstream backfill --start 63000000 --end 63100000 --source lake --network pubnet
+    Example: lumenstream backfill --start 63000000 --end 63100000 --source lake --network pubnet --workers 0 --sinks 0
     """
     settings = settings_of(ctx, **flags_of_source(source, path, rpc_url, lake_url))
     refuse_other_sources(ctx, settings)

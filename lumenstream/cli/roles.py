@@ -33,7 +33,12 @@ def migrate(
 ) -> None:
     """Bring the database schema to what this program needs. Safe to repeat.
 
+    Each migration is a transaction of its own. --to goes down as well, and what the migrations above it made is gone with its
+    rows: look with --status first, which lists each with its number.
+
     Example: lumenstream migrate --database-url postgresql://postgres@127.0.0.1/lumenstream
+    Example: lumenstream migrate --status
+    Example: lumenstream migrate --to 9
     """
     if status:
         refuse(ctx, "target", where="with --status")
@@ -120,7 +125,12 @@ def process(
 ) -> None:
     """Turn ledgers into parts: every processor of the set is one Faust agent. Start more workers to scale.
 
+    Workers with the same --processors, on whatever hosts, share the partitions among them. With --backfill they work for the jobs
+    of `backfill` and `replay` that start no workers of their own: start them here and there, and the job with --workers 0. Beside
+    a live worker on the same host they need a --port of their own.
+
     Example: lumenstream process --processors participants,accounts --workers 2
+    Example: lumenstream process --backfill --workers 4 --port 8040
     """
     settings = settings_of(
         ctx,
@@ -145,7 +155,11 @@ def sink(
 ) -> None:
     """Write parts to the database, one transaction a ledger. A second sink stands by until the first is gone.
 
+    With --backfill it writes the ranges of `backfill` and `replay` jobs that start no sinks of their own: any number of them, on
+    whatever hosts, and the job with --sinks 0.
+
     Example: lumenstream sink --database-url postgresql://postgres@127.0.0.1/lumenstream
+    Example: lumenstream sink --backfill
     """
     if backfill:
         settings = settings_of(ctx, backfill__http_port=port)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -76,6 +78,38 @@ def test_help_teaches_with_an_example(elsewhere: Path, command: str) -> None:
     assert code == 0
     assert "Example: " in out and f"lumenstream {command}" in out
     assert all(option.flag in out for option in GLOBAL_OPTIONS)
+
+
+def examples() -> list[str]:
+    """The command lines that help teaches."""
+    commands = getattr(typer.main.get_command(build()), "commands")  # noqa: B009 (a group, typed as a command)
+    return [line for command in commands.values() for line in re.findall(r"^Example: (.+)$", command.help, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("line", examples())
+def test_an_example_parses(elsewhere: Path, line: str) -> None:
+    """As far as the command's own function, which does not run."""
+    words = [word for word in shlex.split(line.partition(" | ")[0]) if not re.match(r"[A-Z_]+=", word)]
+    assert words[0] == "lumenstream"
+    group = typer.main.get_command(build())
+    (command,) = (found for name, found in getattr(group, "commands").items() if name == words[1])  # noqa: B009
+    command.make_context(words[1], words[2:])
+
+
+@pytest.mark.parametrize(
+    ("command", "taught"),
+    [
+        ("process", ("--backfill", "--workers 0", "on whatever hosts")),
+        ("sink", ("--backfill", "--sinks 0", "on whatever hosts")),
+        ("backfill", ("lumenstream process --backfill", "lumenstream sink --backfill", "--workers 0 --sinks 0")),
+        ("migrate", ("lumenstream migrate --status", "lumenstream migrate --to")),
+    ],
+)
+def test_help_says_how_several_hosts_share_a_job_and_how_to_go_down(
+    elsewhere: Path, command: str, taught: tuple[str, ...]
+) -> None:
+    text = " ".join(run(command, "--help")[1].split())
+    assert [words for words in taught if words not in text] == []
 
 
 def test_a_backfill_without_its_source_ends_before_any_server_is_asked(elsewhere: Path) -> None:
