@@ -1,5 +1,6 @@
-"""Reports of defects to Sentry, when a DSN is set (extra `sentry`). Nothing leaves the process without one.
+"""Reports to Sentry, when a DSN is set (extra `sentry`): of defects, and of data or writers that contradict each other.
 
+Nothing leaves the process without a DSN.
 What is sent: the exception with its traceback, the role, the version, and the id of the request. What is not: local variables,
 headers, addresses of clients, queries and their variables; passwords in connection strings are masked wherever they stand.
 """
@@ -11,11 +12,12 @@ import sys
 from typing import Any, Final
 
 from lumenstream import __version__
-from lumenstream.errors import ConfigurationError
+from lumenstream.errors import ConfigurationError, ExitCode, LumenstreamError
 from lumenstream.settings import TrackerSettings
 
 FLUSH_SECONDS: Final = 5.0
 MASK: Final = "[masked]"
+_REPORTED: Final = (ExitCode.UNEXPECTED, ExitCode.INTEGRITY, ExitCode.FENCED)
 _SDK: Final = "sentry_sdk"
 # user:password@ of a URL, key=value forms of libpq, secret keys of accounts, tokens.
 _SECRETS: Final = re.compile(
@@ -67,6 +69,17 @@ def report(error: BaseException, **tags: str) -> None:
         for name, value in tags.items():
             scope.set_tag(name, value)
         sdk.capture_exception(error)
+
+
+def report_end(error: Exception) -> None:
+    """Send what ends this process, and wait until it is sent: a defect, chain data that contradicts itself, a second writer.
+
+    What else we raise on purpose, a server that is away or a wrong setting, is for whoever runs the process.
+    """
+    code = error.exit_code if isinstance(error, LumenstreamError) else ExitCode.UNEXPECTED
+    if code in _REPORTED and (sdk := sys.modules.get(_SDK)) is not None:
+        report(error, exit_code=str(int(code)))
+        sdk.flush(FLUSH_SECONDS)
 
 
 def _scrubbed(event: Any, _hint: Any) -> Any:

@@ -18,7 +18,7 @@ from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from typing import Final
 
-from lumenstream import kafka, logs, metrics
+from lumenstream import kafka, logs, metrics, tracker
 from lumenstream.errors import ConfigurationError, ExitCode, LumenstreamError
 from lumenstream.ledgertopic import first_offset
 from lumenstream.logs import get_logger
@@ -223,6 +223,7 @@ def _end_stalled() -> None:
 
 def _child(settings: Settings, worker: int, restarts: int) -> None:
     logs.configure(settings.log, f"processor-{worker}")
+    tracker.start(settings.tracker, "worker")
     threading.Thread(target=_end_with_parent, name="parent-watch", daemon=True).start()
     try:
         # The parent has set the first offsets, before any member joined the group.
@@ -230,7 +231,11 @@ def _child(settings: Settings, worker: int, restarts: int) -> None:
         run(without_from, worker, restarts=restarts, anew=_end_stalled)
     except LumenstreamError as error:
         _log.error("worker failed", worker=worker, error=str(error), hint=error.hint)
+        tracker.report_end(error)
         raise SystemExit(int(error.exit_code)) from error
+    except Exception as error:  # multiprocessing would print it, and no more
+        tracker.report_end(error)
+        raise
 
 
 def _end_with_parent() -> None:

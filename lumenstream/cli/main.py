@@ -63,6 +63,9 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         build()(args=arguments, prog_name="lumenstream")
     except LumenstreamError as error:
+        from lumenstream import tracker  # here, because it takes the settings: `lumenstream --help` does without
+
+        tracker.report_end(error)
         hint = f" ({error.hint})" if error.hint else ""
         print(f"error: {error}{hint}", file=sys.stderr)
         sys.exit(int(error.exit_code))
