@@ -43,4 +43,5 @@ def flags_of_source(source: str | None, path: Path | None, rpc_url: str | None, 
 def refuse_other_sources(ctx: typer.Context, settings: Settings) -> None:
     """ConfigurationError for an option of another source than the one that the settings name."""
     used = settings.producer.source
-    refuse(ctx, *(name for name, source in _OF_SOURCES.items() if source != used), where=f"with source {used}")
+    others = [name for name, source in _OF_SOURCES.items() if source != used]
+    refuse(ctx, *others, where=f"with source {used}", hint="leave it out, or name its source: --source")

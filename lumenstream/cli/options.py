@@ -104,7 +104,7 @@ def settings_of(ctx: typer.Context, **flags: Any) -> Settings:
     return load_settings(**flags_of(ctx, **flags))
 
 
-def refuse(ctx: typer.Context, *names: str, where: str) -> None:
+def refuse(ctx: typer.Context, *names: str, where: str, hint: str = "leave it out") -> None:
     """ConfigurationError when one of these options, by the command's parameters, was given although it does nothing here."""
     given = [
         parameter.opts[0]
@@ -114,7 +114,7 @@ def refuse(ctx: typer.Context, *names: str, where: str) -> None:
     if given:
         from lumenstream.errors import ConfigurationError
 
-        raise ConfigurationError(f"{', '.join(given)} would do nothing {where}", hint="leave it out")
+        raise ConfigurationError(f"{', '.join(given)} would do nothing {where}", hint=hint)
 
 
 def start_logging(settings: Settings, role: str) -> None:

@@ -123,7 +123,8 @@ def test_options_of_another_source_are_refused(
         main([command, *NEEDED.get(command, ()), "--path", "x", "--rpc-url", "http://127.0.0.1:9", "--lake-url", "y", *sandbox])
     assert ended.value.code == ExitCode.CONFIGURATION
     refused = ", ".join(["--path", "--rpc-url", *sandbox[::2]])
-    assert capsys.readouterr().err.startswith(f"error: {refused} would do nothing with source lake")
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {refused} would do nothing with source lake") and "--source" in error
 
 
 def test_every_option_of_a_benchmark_is_read_by_one() -> None:
