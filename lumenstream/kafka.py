@@ -350,14 +350,10 @@ class GroupReader:
         self._asked = [TopicPartition(topic, partition) for topic in topics for partition in range(settings.partitions)]
         self._consumer = Consumer(client_config(settings) | {"group.id": group, "enable.auto.commit": False})
 
-    def behind(self) -> dict[tuple[str, int], int]:
-        """By topic and partition the next offset of the group, where there are messages from there on. Else UnreachableError."""
-        found = {}
-        for place, committed, (low, high) in self._positions():
-            following = max(committed, low)
-            if following < high:
-                found[place] = following
-        return found
+    def behind(self) -> dict[tuple[str, int], range]:
+        """By topic and partition the offsets that the group has yet to read, where there are any. Else UnreachableError."""
+        waiting = {place: range(max(committed, low), high) for place, committed, (low, high) in self._positions()}
+        return {place: offsets for place, offsets in waiting.items() if offsets}
 
     def lost(self) -> dict[tuple[str, int], tuple[int, int]]:
         """By topic and partition the next offset of the group, and the first one that is still there, where that comes later: the

@@ -72,8 +72,13 @@ PROCESSED_LEDGER: Final = Gauge("lumenstream_processed_ledger", "Highest ledger 
 # Seconds the workers are behind the network: time() - max(lumenstream_processed_close_time_seconds)
 PROCESSED_CLOSE_TIME: Final = Gauge("lumenstream_processed_close_time_seconds", "Close time of that ledger, Unix seconds")
 
-# Partitions per worker: lumenstream_assigned_partitions
-ASSIGNED_PARTITIONS: Final = Gauge("lumenstream_assigned_partitions", "Partitions this process reads")
+# What a process reads, topics without their prefix: lumenstream_assigned_partitions{topic="ledgers"}
+ASSIGNED_PARTITIONS: Final = Gauge("lumenstream_assigned_partitions", "Partitions this process reads", ["topic"])
+
+# Consumer lag of the workers, each telling of its own partitions: sum(lumenstream_worker_lag_messages{topic="ledgers"})
+WORKER_LAG_MESSAGES: Final = Gauge(
+    "lumenstream_worker_lag_messages", "Messages on a worker's partitions that it has not processed", ["topic"]
+)
 
 # Workers that stood still and started anew, which mends it; should be rare: increase(lumenstream_worker_restarts_total[1h]) > 0
 WORKER_RESTARTS: Final = Counter("lumenstream_worker_restarts", "Fresh starts of a worker that read nothing although it could")

@@ -17,7 +17,8 @@ import ssl
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol, cast
@@ -107,7 +108,7 @@ class _ConsumerThread(AIOKafkaConsumerThread):
             await consumer.seek_to_beginning(*unread)
         for (topic, partition), offset in offsets.items():
             self._losses().goes_on_at(topic, partition, offset)
-            self._offsets().sought((topic, partition))
+            self._offsets().sought((topic, partition), offset)
         return offsets
 
     async def _fetch_records(self, *arguments: Any, **options: Any) -> Any:
@@ -117,6 +118,13 @@ class _ConsumerThread(AIOKafkaConsumerThread):
             self._losses().was_given(topic, partition, batch[0].offset, batch[-1].offset)
             self._offsets().was_given((topic, partition), [record.offset for record in batch])
         return batches
+
+    def ends(self) -> dict[tuple[str, int], int]:
+        """By assigned partition the offset behind its last message, as of the last fetch; from any thread."""
+        subscription = self._consumer._subscription.subscription if self._consumer is not None else None
+        assignment = subscription.assignment if subscription is not None else None
+        states = {} if assignment is None else {partition: assignment.state_value(partition) for partition in assignment.tps}
+        return {(tp.topic, tp.partition): state.highwater for tp, state in states.items() if state.highwater is not None}
 
 
 class _Consumer(AIOKafkaConsumer):
@@ -142,6 +150,11 @@ class _Consumer(AIOKafkaConsumer):
         offsets = cast(_Transport, self.transport).offsets
         found = {tp: offsets.held(tp, acknowledged) for tp, acknowledged in self._acked_index.items()}
         return {tp: offset for tp, offset in found.items() if offset is not None}
+
+    def behind(self) -> dict[tuple[str, int], int]:
+        """By partition the messages that are not processed, as far as its last fetch told; nothing is asked."""
+        offsets = cast(_Transport, self.transport).offsets
+        return {tp: offsets.behind(tp, end) for tp, end in cast(_ConsumerThread, self._thread).ends().items()}
 
 
 class _Transport(AIOKafkaTransport):
@@ -253,7 +266,7 @@ class Agents:
         self._ended = asyncio.Event()
         self._app = create_app(settings, group, losses)
         read = (Topic.LEDGERS_BACKFILL,) if settings.process.backfill else (Topic.LEDGERS, Topic.LEDGERS_RETRY)
-        self._topics = [settings.kafka.topic(topic) for topic in read]
+        self._topics = {settings.kafka.topic(topic): topic for topic in read}
         channel = self._app.topic(*self._topics, key_serializer="raw", value_serializer="raw", key_type=bytes, value_type=bytes)
         for processor in processors:
             self._app.agent(channel, name=processor.name, concurrency=1)(self._agent(processor))
@@ -277,7 +290,9 @@ class Agents:
                 assigned = sorted(self._assignment())
                 self._status.assigned = len(assigned)
                 self._status.assignment = tuple(f"{topic} {partition}" for topic, partition in assigned)
-                metrics.ASSIGNED_PARTITIONS.set(self._status.assigned)
+                counts = Counter(topic for topic, _ in assigned)
+                for name, topic in self._topics.items():
+                    metrics.ASSIGNED_PARTITIONS.labels(topic).set(counts[name])
                 try:
                     await asyncio.wait_for(self._ended.wait(), _WATCH_SECONDS)
                 except TimeoutError:
@@ -320,24 +335,36 @@ class Agents:
         a message is missing that others wait for."""
         stall_seconds = self._settings.process.stall_seconds
         watch, missing = Watch(stall_seconds), Watch(stall_seconds)
-        reader = GroupReader(self._settings.kafka, self._group, self._topics)
+        reader = GroupReader(self._settings.kafka, self._group, [*self._topics])
         try:
             while True:
                 await asyncio.sleep(min(_LOOK_SECONDS, stall_seconds / _LOOKS_PER_STALL))
                 if self._status.started and missing.stalled(self._app.consumer.held(), (), time.monotonic()):
                     self._give_up(f"messages were passed over for {stall_seconds:g} s: {missing.stuck()}")
                 if watch.moves(self._steps):
+                    if self._status.started:
+                        self._tell_lag(self._app.consumer.behind())
                     continue
                 try:
                     behind = await asyncio.to_thread(reader.behind)
                 except UnreachableError:
                     watch.forget()  # the agents wait for the same broker, and say so
                     continue
-                stalled = watch.stalled(behind, self._assignment(), time.monotonic())
+                self._tell_lag({place: len(offsets) for place, offsets in behind.items()})
+                waiting = {place: offsets.start for place, offsets in behind.items()}
+                stalled = watch.stalled(waiting, self._assignment(), time.monotonic())
                 if stalled and not watch.moves(self._steps):
                     self._give_up(f"nothing was read for {stall_seconds:g} s although messages wait: {watch.stuck()}")
         finally:
             reader.close()
+
+    def _tell_lag(self, behind: Mapping[tuple[str, int], int]) -> None:
+        """`behind`: by partition the messages that wait, by the client's word while it works, by the broker's otherwise."""
+        lag: Counter[str] = Counter()
+        for topic, partition in self._assignment():
+            lag[topic] += behind.get((topic, partition), 0)
+        for name, topic in self._topics.items():
+            metrics.WORKER_LAG_MESSAGES.labels(topic).set(lag[name])
 
     def _give_up(self, problem: str) -> None:
         """Only what is acknowledged was committed, so whoever comes next reads the rest again."""

@@ -18,14 +18,17 @@ class Offsets:
     """By partition: up to where it is processed, and what the broker does not have of what comes after."""
 
     def __init__(self) -> None:
+        self._begun: dict[Partition, int] = {}  # what was committed when the partition was last sought
         self._next: dict[Partition, int] = {}  # everything before it is processed, or nowhere
         self._given: dict[Partition, int] = {}  # the offset behind what was given last
         self._absent: dict[Partition, dict[int, int]] = {}  # first absent offset: the next one that is there
 
-    def sought(self, place: Partition) -> None:
+    def sought(self, place: Partition, committed: int | None) -> None:
         """The partition is read again from what is committed, wherever that lies."""
-        for known in (self._next, self._given, self._absent):
+        for known in (self._begun, self._next, self._given, self._absent):
             known.pop(place, None)
+        if committed is not None:
+            self._begun[place] = committed
 
     def was_given(self, place: Partition, offsets: Iterable[int]) -> None:
         """What the broker gave, in order. The first one after a seek has to be processed first."""
@@ -45,6 +48,10 @@ class Offsets:
             at = absent.pop(at) if at in absent else at + 1
         self._next[place] = at
         return at
+
+    def behind(self, place: Partition, end: int) -> int:
+        """How many messages before `end` are not processed, as of the last look; 0 where nothing was committed nor given."""
+        return max(0, end - self._next.get(place, self._begun.get(place, end)))
 
     def held(self, place: Partition, acknowledged: Collection[int]) -> int | None:
         """The offset of a message that is missing although a later one was acknowledged; None when there is none."""

@@ -72,6 +72,8 @@ def stage_of(endpoint: Endpoint, samples: Samples, health: Mapping[str, Any] | N
             count = samples.highest("lumenstream_parts_sent_total")  # every processor sends one part a ledger
             partitions = int(samples.total("lumenstream_assigned_partitions"))
             errors += samples.total("lumenstream_processor_failures_total")
+            behind = int(samples.total("lumenstream_worker_lag_messages"))
+            note = f"{behind:,} messages behind" if behind else ""
         case "sink":
             ledger = _integer(samples.highest("lumenstream_cursor_ledger"))
             close_time = samples.highest("lumenstream_cursor_close_time_seconds")

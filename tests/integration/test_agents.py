@@ -27,7 +27,9 @@ from confluent_kafka import Message, Producer, TopicPartition
 from prometheus_client import REGISTRY
 
 from lumenstream import kafka as clients
+from lumenstream import metrics
 from lumenstream.embedded import EmbeddedTansu
+from lumenstream.errors import UnreachableError
 from lumenstream.settings import Settings, load_settings
 from lumenstream.xdr import decode_ledger
 from lumenstream.xdr.rows import Ledger
@@ -245,6 +247,67 @@ class TestParts:
         with running(settings, [second]):
             wait_until(lambda: len(pairs(settings)) == LEDGERS)
         assert sorted(second.seen) == [closed.sequence for closed in chain[8:]]
+
+
+class Slow(Plain):
+    """Takes its time until it is let go."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.go = Event()
+
+    def process(self, ledger: Ledger) -> Part:
+        self.go.wait(0.2)
+        return super().process(ledger)
+
+
+def lag(topic: Topic = Topic.LEDGERS) -> float | None:
+    return REGISTRY.get_sample_value("lumenstream_worker_lag_messages", {"topic": topic})
+
+
+class TestLag:
+    """Guards: an autoscaler that went by the fastest worker's highest ledger, whatever waited on the others' partitions."""
+
+    def test_a_worker_tells_what_waits_and_then_that_nothing_does(
+        self, settings: Settings, chain: list[ClosedLedger], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Without asking: the broker's answer to such a question never comes here."""
+
+        def unknown(reader: clients.GroupReader) -> None:
+            raise UnreachableError("no answer")
+
+        monkeypatch.setattr(clients.GroupReader, "behind", unknown)
+        often = make_settings(settings.kafka.bootstrap, settings.kafka.topic_prefix, process__stall_seconds=1.0)
+        metrics.WORKER_LAG_MESSAGES.clear()
+        for _ in range(3):
+            put_all(settings, chain)
+        slow = Slow("a")
+        with running(often, [slow]):
+            wait_until(lambda: 0 < (lag() or 0) < 3 * LEDGERS and len(slow.seen) < 3 * LEDGERS)
+            assert lag(Topic.LEDGERS_RETRY) == 0
+            slow.go.set()
+            wait_until(lambda: len(slow.seen) == 3 * LEDGERS and lag() == 0)
+
+    def test_of_a_worker_that_does_nothing_the_broker_tells(
+        self, settings: Settings, chain: list[ClosedLedger], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        send, go = agents.Agents._send, Event()
+
+        async def held_up(worker_agents: agents.Agents, message: handling.Outgoing) -> Any:
+            await asyncio.to_thread(go.wait, WAIT_SECONDS)
+            return await send(worker_agents, message)
+
+        monkeypatch.setattr(agents.Agents, "_send", held_up)
+        monkeypatch.setattr(agents, "_LOOK_SECONDS", 0.5)
+        metrics.WORKER_LAG_MESSAGES.clear()
+        put_all(settings, chain)
+        with running(settings, [Plain("a")]):
+            wait_until(lambda: lag() == LEDGERS)
+            put_all(settings, chain)
+            put(settings, chain[0], topic=Topic.LEDGERS_RETRY)
+            wait_until(lambda: (lag(), lag(Topic.LEDGERS_RETRY)) == (2 * LEDGERS, 1))
+            go.set()
+            wait_until(lambda: (lag(), lag(Topic.LEDGERS_RETRY)) == (0, 0))
 
 
 class TestFirstOffsets:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import yaml
 from annotated_types import Le
 
 from lumenstream.embedded.processes import free_port
@@ -47,16 +49,39 @@ def page(role: str, port: int, *, alive: Callable[[], bool]) -> Samples:
     return found[-1]
 
 
-def test_each_rule_fires_when_it_has_to_and_not_while_all_is_well() -> None:
-    """Guards: a first failure that was no rise, a sum of nothing that is not 0, a role's 0 that looked like a stuck source."""
+def check_rules(test: Path) -> None:
+    """What the file says of its rules holds under Prometheus' own checker."""
     try:
         checker = promtool()
     except Unavailable as reason:
         pytest.skip(str(reason))
     done = subprocess.run(
-        [checker, "test", "rules", "alerts_test.yml"], cwd=RULES, capture_output=True, text=True, timeout=60, check=False
+        [checker, "test", "rules", test.name], cwd=test.parent, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_rule_fires_when_it_has_to_and_not_while_all_is_well() -> None:
+    """Guards: a first failure that was no rise, a sum of nothing that is not 0, a role's 0 that looked like a stuck source."""
+    check_rules(RULES / "alerts_test.yml")
+
+
+def test_workers_are_scaled_by_what_waits_on_all_partitions(tmp_path: Path) -> None:
+    """Guards: a metric that was 0 as soon as one worker was at the tip. A job's workers are not of this Deployment."""
+    (rule,) = yaml.safe_load((REPOSITORY / "ops/kubernetes/adapter-rules.yaml").read_text(encoding="utf-8"))["externalRules"]
+    recorded = {"record": "scaled_by", "expr": rule["metricsQuery"]}
+    (tmp_path / "rules.yml").write_text(json.dumps({"groups": [{"name": "adapter", "rules": [recorded]}]}), encoding="utf-8")
+    waiting = {("tip", "ledgers"): 0, ("slow", "ledgers"): 300, ("slow", "ledgers.retry"): 2, ("job", "ledgers.backfill"): 9_000}
+    series = [
+        {"series": f'{rule["seriesQuery"]}{{instance="{instance}", topic="{topic}"}}', "values": f"{messages}x8"}
+        for (instance, topic), messages in waiting.items()
+    ]
+    expected = {"expr": "scaled_by", "eval_time": "2m", "exp_samples": [{"labels": "scaled_by", "value": 302}]}
+    test = {"interval": "15s", "input_series": series, "promql_expr_test": [expected]}
+    (tmp_path / "test.yml").write_text(
+        json.dumps({"rule_files": ["rules.yml"], "evaluation_interval": "15s", "tests": [test]}), encoding="utf-8"
+    )
+    check_rules(tmp_path / "test.yml")
 
 
 def test_a_fresh_worker_tells_no_failure_of_each_of_its_processors() -> None:

@@ -73,6 +73,12 @@ def test_a_sink_that_waits_says_for_what() -> None:
     assert stage_of(Endpoint("sink", ""), Samples("lumenstream_sink_is_leader 0\n")).note == "standing by"
 
 
+def test_a_worker_says_how_many_messages_wait_on_its_partitions() -> None:
+    lag = 'lumenstream_worker_lag_messages{{topic="ledgers"}} {0}\nlumenstream_worker_lag_messages{{topic="ledgers.retry"}} 2\n'
+    assert stage_of(Endpoint("worker 1", ""), Samples(lag.format(1200))).note == "1,202 messages behind"
+    assert stage_of(Endpoint("worker", ""), Samples("")).note == ""
+
+
 def test_monitor_gives_lag_and_shows_who_is_down(page: Callable[[str], str]) -> None:
     targets = [
         Endpoint("producer", page(PRODUCER.format(ledger=10, count=9))),

@@ -12,6 +12,7 @@ from lumenstream import kafka
 from lumenstream.logs import get_logger
 from lumenstream.metrics import ASSIGNED_PARTITIONS, SERVER_ERRORS
 from lumenstream.settings import KafkaSettings
+from schemas.messages import Topic
 from sinks.timescale.consumer import arrival_of
 from sinks.timescale.reorder import Arrival
 
@@ -73,13 +74,13 @@ class BackfillConsumer:
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self.assigned = {assigned.partition for assigned in partitions}
         self._committed.clear()
-        ASSIGNED_PARTITIONS.set(len(self.assigned))
+        ASSIGNED_PARTITIONS.labels(Topic.LEDGER_CHANGES_BACKFILL).set(len(self.assigned))
         _log.info("partitions assigned", partitions=sorted(self.assigned))
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         gone = [revoked.partition for revoked in partitions]
         self.assigned -= set(gone)
-        ASSIGNED_PARTITIONS.set(len(self.assigned))
+        ASSIGNED_PARTITIONS.labels(Topic.LEDGER_CHANGES_BACKFILL).set(len(self.assigned))
         self._revoked(gone)
 
     def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
