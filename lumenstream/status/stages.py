@@ -135,4 +135,4 @@ def _sink_note(samples: Samples) -> str:
     waiting = samples.total("lumenstream_sink_waiting_seconds")
     if missing and waiting > 1:
         return f"waits {waiting:.0f} s for {', '.join(sorted(missing))}"
-    return ""
+    return "leading, catching up" if samples.total("lumenstream_sink_catching_up") else "leading"

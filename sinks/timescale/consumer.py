@@ -11,9 +11,9 @@ from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, Kafka
 from lumenstream import kafka
 from lumenstream.errors import IntegrityError, UnreachableError
 from lumenstream.logs import get_logger
-from lumenstream.metrics import SERVER_ERRORS, SINK_PAUSED_PARTITIONS
+from lumenstream.metrics import ASSIGNED_PARTITIONS, SERVER_ERRORS, SINK_PAUSED_PARTITIONS
 from lumenstream.settings import KafkaSettings
-from schemas.messages import MessageError, PartHeaders
+from schemas.messages import MessageError, PartHeaders, Topic
 from sinks.timescale.reorder import Arrival
 
 MAX_BATCH: Final = 200
@@ -72,6 +72,7 @@ class PartsConsumer:
         self._cursor = cursor
         self._consumer.assign([TopicPartition(self.topic, p, self._first(p, stored.get(p))) for p in range(count)])
         self.paused.clear()
+        ASSIGNED_PARTITIONS.labels(Topic.LEDGER_CHANGES).set(count)
         SINK_PAUSED_PARTITIONS.set(0)
 
     def read(self, timeout_seconds: float) -> list[Arrival]:
@@ -114,6 +115,7 @@ class PartsConsumer:
 
     def close(self) -> None:
         self._consumer.close()
+        ASSIGNED_PARTITIONS.labels(Topic.LEDGER_CHANGES).set(0)
 
     def _first(self, partition: int, stored: int | None) -> int:
         low, high = self._watermarks(partition)

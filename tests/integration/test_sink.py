@@ -17,6 +17,7 @@ import pytest
 
 from lumenstream.embedded.processes import free_port
 from lumenstream.errors import FencedError
+from lumenstream.status import Endpoint, Monitor
 from sinks.timescale import service
 from sinks.timescale.writer import Committed, Writer
 from tests.integration.sink_world import (
@@ -138,8 +139,11 @@ def test_a_standby_takes_over_and_never_writes_before(world: World) -> None:
     with program(world) as leader:
         wait_for(lambda: world.cursor() == 109)
         port = free_port()
+        monitor = Monitor([Endpoint("sink", f"http://127.0.0.1:{port}")])
         with RunningSink(world.settings(http_port=port)) as standby:
             wait_for(lambda: phase(port) == "standby")
+            (row,) = monitor.sample().stages
+            assert (row.note, row.partitions) == ("standing by", None)
             world.send(chain[10:15])
             wait_for(lambda: world.cursor() == 114)
             assert phase(port) == "standby"
@@ -147,6 +151,8 @@ def test_a_standby_takes_over_and_never_writes_before(world: World) -> None:
             wait_for(lambda: phase(port) == "leader")
             world.send(chain[15:])
             wait_for(lambda: world.cursor() == 119)
+            (row,) = monitor.sample().stages
+            assert (row.note, row.partitions) == ("leading", PARTITIONS)
     assert standby.error is None
 
 

@@ -70,7 +70,14 @@ def test_samples_add_and_compare_over_labels() -> None:
 def test_a_sink_that_waits_says_for_what() -> None:
     stage = stage_of(Endpoint("sink", ""), Samples(SINK))
     assert (stage.ledger, stage.count, stage.errors, stage.note) == (7, 5, 2, "waits 33 s for accounts")
-    assert stage_of(Endpoint("sink", ""), Samples("lumenstream_sink_is_leader 0\n")).note == "standing by"
+
+
+@pytest.mark.parametrize(
+    ("leads", "catches_up", "note"), [(0, 0, "standing by"), (1, 0, "leading"), (1, 1, "leading, catching up")]
+)
+def test_a_sink_says_whether_it_writes(leads: int, catches_up: int, note: str) -> None:
+    page = f"lumenstream_sink_is_leader {leads}\nlumenstream_sink_catching_up {catches_up}\n"
+    assert stage_of(Endpoint("sink", ""), Samples(page)).note == note
 
 
 def test_a_worker_says_how_many_messages_wait_on_its_partitions() -> None:
