@@ -12,7 +12,7 @@ from prometheus_client import Counter, Gauge, Histogram
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 # Where the producer stands. Source stuck: max(changes(lumenstream_produced_ledger[1m])) == 0
-PRODUCED_LEDGER: Final = Gauge("lumenstream_produced_ledger", "Highest ledger sequence delivered to the ledgers topic")
+PRODUCED_LEDGER: Final = Gauge("lumenstream_produced_ledger", "Highest ledger sequence delivered to topic ledgers")
 
 # Seconds the source is behind the network: time() - max(lumenstream_produced_close_time_seconds)
 PRODUCED_CLOSE_TIME: Final = Gauge("lumenstream_produced_close_time_seconds", "Close time of that ledger, Unix seconds")
@@ -33,7 +33,7 @@ SOURCE_ERRORS: Final = Counter("lumenstream_source_errors", "Failed reads from t
 SOURCE_TIP_LEDGER: Final = Gauge("lumenstream_source_tip_ledger", "Newest ledger that the source was seen to have")
 
 # How far the topic is behind the source: lumenstream_source_lag_ledgers > 50. A topic ahead of a lagging source counts as 0
-SOURCE_LAG_LEDGERS: Final = Gauge("lumenstream_source_lag_ledgers", "Ledgers that the source has and the topic has not")
+SOURCE_LAG_LEDGERS: Final = Gauge("lumenstream_source_lag_ledgers", "Ledgers that the source has and topic ledgers has not")
 
 # A source that grows slow: histogram_quantile(0.99, sum by (le) (rate(lumenstream_source_fetch_seconds_bucket[5m])))
 SOURCE_FETCH_SECONDS: Final = Histogram(
@@ -57,7 +57,7 @@ PROCESSOR_SECONDS: Final = Histogram(
 )
 
 # Parts per second: sum by (processor) (rate(lumenstream_parts_sent_total[1m]))
-PARTS_SENT: Final = Counter("lumenstream_parts_sent", "Parts delivered to ledger-changes", ["processor"])
+PARTS_SENT: Final = Counter("lumenstream_parts_sent", "Parts delivered to ledger-changes or ledger-changes.backfill", ["processor"])
 
 # Size of what goes through Kafka: rate(lumenstream_part_bytes_total[5m]) / rate(lumenstream_parts_sent_total[5m])
 PART_BYTES: Final = Counter("lumenstream_part_bytes", "Bytes of parts delivered", ["processor"])
@@ -101,13 +101,14 @@ COMMITTED_ROWS: Final = Counter("lumenstream_committed_rows", "Rows written", ["
 # Commit latency: histogram_quantile(0.99, rate(lumenstream_commit_seconds_bucket[5m]))
 COMMIT_SECONDS: Final = Histogram("lumenstream_commit_seconds", "Time of one sink transaction", buckets=_SECONDS)
 
-# Close to visible: histogram_quantile(0.99, rate(lumenstream_latency_seconds_bucket[5m]))
+# From whole on Kafka to visible: histogram_quantile(0.99, rate(lumenstream_latency_seconds_bucket[5m])). Since the close of the
+# ledger it is lumenstream_sink_lag_seconds
 LATENCY_SECONDS: Final = Histogram(
-    "lumenstream_latency_seconds", "From arrival on the ledgers-changes topic to commit", buckets=_SECONDS
+    "lumenstream_latency_seconds", "From a ledger's last part on topic ledger-changes to its commit", buckets=_SECONDS
 )
 
 # Ledgers behind the topic, told by the writer itself: max(lumenstream_sink_lag_ledgers)
-SINK_LAG_LEDGERS: Final = Gauge("lumenstream_sink_lag_ledgers", "Ledgers on the ledgers topic that are not committed")
+SINK_LAG_LEDGERS: Final = Gauge("lumenstream_sink_lag_ledgers", "Ledgers on topic ledgers that are not committed")
 
 # Seconds behind the network: max(lumenstream_sink_lag_seconds). On history or a sandbox it is the age of the close times.
 SINK_LAG_SECONDS: Final = Gauge("lumenstream_sink_lag_seconds", "Age of the close time of the cursor's ledger")

@@ -21,7 +21,7 @@ from lumenstream.errors import ExitCode
 from lumenstream.masking import leaves
 from lumenstream.settings import Settings, load_settings
 from schemas import families, strkey
-from schemas.messages import SAME_PARTITIONS
+from schemas.messages import SAME_PARTITIONS, Topic
 from schemas.parts import Part, encode
 from tests.servers import docker
 
@@ -83,6 +83,12 @@ def test_every_metric_in_alerts_and_dashboards_exists() -> None:
     assert len(found) > 20
     unknown = {where: names_in(expression) - known for where, expression in found}
     assert {where: names for where, names in unknown.items() if names} == {}
+
+
+def test_topics_in_the_texts_of_metrics_exist() -> None:
+    text = Path(metrics.__file__).read_text(encoding="utf-8")
+    named = set(re.findall(r"\bledgers?[-.][a-z.-]*[a-z]\b|(?<=topic )ledger[a-z]*", text))
+    assert len(named) > 2 and named <= {*Topic}
 
 
 def test_every_metric_the_status_reads_exists() -> None:
