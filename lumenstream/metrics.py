@@ -57,7 +57,9 @@ PROCESSOR_SECONDS: Final = Histogram(
 )
 
 # Parts per second: sum by (processor) (rate(lumenstream_parts_sent_total[1m]))
-PARTS_SENT: Final = Counter("lumenstream_parts_sent", "Parts delivered to ledger-changes or ledger-changes.backfill", ["processor"])
+PARTS_SENT: Final = Counter(
+    "lumenstream_parts_sent", "Parts delivered to ledger-changes or ledger-changes.backfill", ["processor"]
+)
 
 # Size of what goes through Kafka: rate(lumenstream_part_bytes_total[5m]) / rate(lumenstream_parts_sent_total[5m])
 PART_BYTES: Final = Counter("lumenstream_part_bytes", "Bytes of parts delivered", ["processor"])

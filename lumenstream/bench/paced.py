@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from lumenstream.bench.lake import MadeLedger
@@ -17,22 +18,25 @@ MOST_SECONDS: Final = 3600.0
 
 
 class Paced(NamedTuple):
-    """`delays`: seconds from the hand-over to the Kafka client to visible, by ledger, warm-up left out. `behind`: ledgers sent
-    and not visible when the last one was sent."""
+    """`sent`: by ledger when it was handed over to the Kafka client, in monotonic seconds; `delays`: from there to visible, in
+    seconds; both without the warm-up. `behind`: ledgers sent and not visible when the last one was sent."""
 
+    sent: dict[int, float]
     delays: list[float]
     behind: int
 
-    def milliseconds(self) -> dict[str, float]:
-        shares = {"p50": 0.5, "p99": 0.99, "max": 1.0}
-        return {name: round(1000 * percentile(self.delays, share), 1) for name, share in shares.items()}
 
-
-def send_paced(pipeline: BenchPipeline, ledgers: Iterable[MadeLedger], interval_seconds: float) -> Paced:
-    """Send ledgers, one every `interval_seconds` whatever becomes of them, and wait until the last is visible."""
+def send_paced(
+    pipeline: BenchPipeline,
+    ledgers: Iterable[MadeLedger],
+    interval_seconds: float,
+    committed: Callable[[int], None] = lambda cursor: None,
+) -> Paced:
+    """Send ledgers, one every `interval_seconds` whatever becomes of them, and wait until the last is visible. `committed` is
+    told every cursor that is heard of, in the listener's thread, and has returned from the last one at the end."""
     prepared = list(ledgers)
     heard: list[tuple[int, float]] = []
-    listener = threading.Thread(target=_listen, args=(pipeline, prepared[-1].sequence, heard), daemon=True)
+    listener = threading.Thread(target=_listen, args=(pipeline, prepared[-1].sequence, heard, committed), daemon=True)
     listener.start()
     producer, sent, previous = pipeline.producer(), {}, None
     start = time.monotonic() + interval_seconds
@@ -49,16 +53,25 @@ def send_paced(pipeline: BenchPipeline, ledgers: Iterable[MadeLedger], interval_
     listener.join(VISIBLE_WITHIN_SECONDS)
     pipeline.cpu.sample()
     cursors = [cursor for cursor, _ in heard]
-    delays = [heard[bisect_left(cursors, sequence)][1] - at for sequence, at in sent.items()]
-    return Paced(delays[WARM_UP_LEDGERS:], behind)
+    measured = dict(islice(sent.items(), WARM_UP_LEDGERS, None))
+    delays = [heard[bisect_left(cursors, sequence)][1] - at for sequence, at in measured.items()]
+    return Paced(measured, delays, behind)
+
+
+def milliseconds(delays: Sequence[float]) -> dict[str, float]:
+    """p50, p99 and max of seconds."""
+    shares = {"p50": 0.5, "p99": 0.99, "max": 1.0}
+    return {name: round(1000 * percentile(delays, share), 1) for name, share in shares.items()}
 
 
 def report(paced: Paced, pipeline: BenchPipeline) -> dict[str, Any]:
     """Keys: ledgers, visible_ms (p50, p99, max), behind_at_end, and those of `CpuMeter.report`."""
     count = len(paced.delays)
-    visible = {"ledgers": count, "visible_ms": paced.milliseconds(), "behind_at_end": paced.behind}
+    visible = {"ledgers": count, "visible_ms": milliseconds(paced.delays), "behind_at_end": paced.behind}
     return {**visible, **pipeline.cpu.report(count)}
 
 
-def _listen(pipeline: BenchPipeline, last: int, heard: list[tuple[int, float]]) -> None:
-    heard.extend(pipeline.commits(last, MOST_SECONDS))  # one by one as they come
+def _listen(pipeline: BenchPipeline, last: int, heard: list[tuple[int, float]], committed: Callable[[int], None]) -> None:
+    for cursor, at in pipeline.commits(last, MOST_SECONDS):
+        heard.append((cursor, at))
+        committed(cursor)
