@@ -346,7 +346,7 @@ class HttpSettings(_Section):
 class BenchSettings(_Section):
     ledgers: int = Field(0, ge=0, le=100_000, description="ledgers in a benchmark of the pipeline; 0: its own default")
     workers: int = Field(1, ge=1, le=64, description="worker processes of a benchmark of the pipeline")
-    depth: int = Field(0, ge=0, le=1_000_000_000, description="rows in each history table before bench ingest begins")
+    depth: int = Field(0, ge=0, le=1_000_000_000, description="rows in each history table before bench ingest or backfill begins")
 
 
 class LogSettings(_Section):

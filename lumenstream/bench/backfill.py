@@ -1,7 +1,8 @@
 """Ledgers a second of `lumenstream backfill`, end to end: a data lake, `ledgers.backfill`, workers, a sink, committed ranges.
 
 The live pipeline commits the last ledger only; then the command fills everything before it. `ledgers_per_second` counts from the
-start of the command, so it holds the start of its processes; `steady_...` from the first committed range to the last.
+start of the command, so it holds the start of its processes; `steady_...` from the first committed range to the last. With a
+depth the history tables hold so many rows each beforehand, in the chunks written to.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, Final
 
 import psycopg
 
+from lumenstream.bench import history
 from lumenstream.bench.cpu import SAMPLE_SECONDS, commands_below
 from lumenstream.bench.lake import MadeLedger
 from lumenstream.bench.lakefiles import write_lake
@@ -30,16 +32,20 @@ _END_SECONDS: Final = 0.02  # how closely the end of the command is seen
 
 
 def run(settings: Settings) -> dict[str, Any]:
-    """Keys: ledgers, workers, range_size, seconds, ledgers_per_second and rows_per_second (with the start of the processes),
-    steady_ledgers_per_second, rows (by table), cpu_seconds and cpu_ms_per_ledger (by process, their start included). The range
-    size is 16 unless LUMENSTREAM_KAFKA__BACKFILL_RANGE_SIZE says otherwise, so that a short run has ranges to share out."""
-    count, workers = settings.bench.ledgers or DEFAULT_LEDGERS, settings.bench.workers
+    """Keys: ledgers, workers, depth, range_size, seconds, ledgers_per_second and rows_per_second (with the start of the
+    processes), steady_ledgers_per_second, rows (by table, those of the depth left out), cpu_seconds and cpu_ms_per_ledger (by
+    process, their start included). The range size is 16 unless LUMENSTREAM_KAFKA__BACKFILL_RANGE_SIZE says otherwise, so that a
+    short run has ranges to share out."""
+    count, workers, depth = settings.bench.ledgers or DEFAULT_LEDGERS, settings.bench.workers, settings.bench.depth
     range_size = int(os.environ.get("LUMENSTREAM_KAFKA__BACKFILL_RANGE_SIZE", DEFAULT_RANGE_SIZE))
     with BenchPipeline(settings, "backfill") as pipeline:
-        ledgers = list(made_ledgers(settings, count + 1))
+        ledgers = list(made_ledgers(settings, count + 1, close_time=int(history.EVENING.timestamp())))
         first, last = ledgers[0].sequence, ledgers[-1].sequence
         lake = pipeline.folder / "lake"
         write_lake(lake, ((made.sequence, made.data) for made in ledgers[:-1]), LAYOUT, PASSPHRASES["pubnet"])
+        if depth:
+            history.deepen(pipeline.url, depth)
+        before = pipeline.rows()
         _commit_one(pipeline, ledgers[-1])
         del ledgers
         arguments = ("--start", str(first), "--end", str(last - 1), "--workers", str(workers))
@@ -55,11 +61,12 @@ def run(settings: Settings) -> dict[str, Any]:
         wall = time.monotonic() - started
         if code != 0:
             raise LumenstreamError(f"the backfill ended with exit code {code}:\n{child.log_tail()}")
-        rows = pipeline.rows()
+        rows = {table: found - before[table] for table, found in pipeline.rows().items()}
         steady, steady_ledgers = _steady(pipeline.url)
     return {
         "ledgers": count,
         "workers": workers,
+        "depth": depth,
         "range_size": range_size,
         "seconds": round(wall, 2),
         "ledgers_per_second": round(count / wall, 1),

@@ -17,6 +17,8 @@ from schemas import strkey
 
 START: Final = datetime(2026, 3, 1, tzinfo=UTC)
 SPAN: Final = timedelta(days=4)
+DAY: Final = datetime(2026, 11, 21, tzinfo=UTC)
+EVENING: Final = DAY + timedelta(hours=20)  # when a pipeline's ledgers close: in the chunk whose rest `deepen` fills
 TRANSACTIONS: Final = 100  # a ledger
 ROWS_AN_ACCOUNT: Final = 200
 MIN_ACCOUNTS: Final = 1_000
@@ -61,6 +63,11 @@ def fill(url: str, scale: Scale) -> None:
     """Write the history into the empty tables of a migrated database."""
     tables = {table: (tuple(columns), _select(scale, columns)) for table, columns in _tables(scale).items()}
     bulk.load(url, tables, scale.rows)
+
+
+def deepen(url: str, rows: int) -> None:
+    """So many rows in each table beneath a pipeline's ledgers: earlier the same day, in the chunks that will be written to."""
+    fill(url, Scale(rows, DAY, EVENING - DAY, first_ledger=1_000_000))
 
 
 def made_hash(to_id: int) -> bytes:

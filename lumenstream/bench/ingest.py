@@ -6,18 +6,14 @@ the same stretch, by process. With a depth the history tables hold so many rows 
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from lumenstream.bench import history
-from lumenstream.bench.history import Scale
 from lumenstream.bench.pipeline import BenchPipeline, made_ledgers, write_files
 from lumenstream.settings import Settings
 
 DEFAULT_LEDGERS: Final = 600
 TIMEOUT_SECONDS: Final = 900.0
-DAY: Final = datetime(2026, 11, 21, tzinfo=UTC)
-EVENING: Final = DAY + timedelta(hours=20)  # the ledgers close in the evening of the day whose rest is filled
 
 
 def run(settings: Settings) -> dict[str, Any]:
@@ -26,9 +22,9 @@ def run(settings: Settings) -> dict[str, Any]:
     count, workers, depth = settings.bench.ledgers or DEFAULT_LEDGERS, settings.bench.workers, settings.bench.depth
     with BenchPipeline(settings, "ingest") as pipeline:
         folder = pipeline.folder / "lake"
-        last = write_files(folder, made_ledgers(settings, count, close_time=int(EVENING.timestamp())))[-1].sequence
+        last = write_files(folder, made_ledgers(settings, count, close_time=int(history.EVENING.timestamp())))[-1].sequence
         if depth:
-            history.fill(pipeline.url, Scale(depth, DAY, EVENING - DAY, first_ledger=1_000_000))
+            history.deepen(pipeline.url, depth)
         before = pipeline.rows()
         pipeline.start("sink")
         pipeline.start("process", "--workers", str(workers))

@@ -32,7 +32,9 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object a benchmark on stdout")] = False,
     ledgers: Annotated[int | None, typer.Option("--ledgers", min=1, help="how many; ingest, backfill, live, sustained")] = None,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="processes; ingest, backfill, live, sustained")] = None,
-    depth: Annotated[int | None, typer.Option("--depth", min=0, help="rows in each history table beforehand; ingest")] = None,
+    depth: Annotated[
+        int | None, typer.Option("--depth", min=0, help="rows in each history table beforehand; ingest, backfill")
+    ] = None,
 ) -> None:
     """Measure: decoding against stellar_sdk, ledgers a second from source to rows, milliseconds from publish to visible, plans.
 

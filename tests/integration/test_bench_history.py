@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
 from pydantic import SecretStr
 
 from lumenstream.bench import bulk, history, plans
-from lumenstream.bench.history import HISTORY, PARTNER, Scale
+from lumenstream.bench.history import DAY, EVENING, HISTORY, PARTNER, Scale
 from lumenstream.bench.plan_reads import reads
 from lumenstream.settings import DatabaseSettings, Settings
 
 ROWS = 3_050
-DAY = datetime(2026, 11, 21, tzinfo=UTC)
 LINKS = ("transactions_accounts", "operations_accounts")
 
 
@@ -27,10 +25,10 @@ def indexes(connection: psycopg.Connection[tuple[str, ...]]) -> list[tuple[str, 
 
 def test_history_is_deep_and_its_indexes_are_back(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bulk, "STEP_ROWS", 1_000)
-    scale = Scale(ROWS, DAY, timedelta(hours=20), first_ledger=1_000_000)
+    scale = Scale(ROWS, DAY, EVENING - DAY, first_ledger=1_000_000)
     with psycopg.connect(database_url, autocommit=True) as connection:
         before = indexes(connection)
-        history.fill(database_url, scale)
+        history.deepen(database_url, ROWS)
         assert indexes(connection) == before
         for table in HISTORY:
             others = f"where account_id <> '\\x{PARTNER.hex()}'" if table in LINKS else ""
@@ -38,7 +36,7 @@ def test_history_is_deep_and_its_indexes_are_back(database_url: str, monkeypatch
                 f"select count(*), min(ledger_created_at), max(ledger_created_at) from {table} {others}".encode()
             ).fetchone()
             assert found == (ROWS, DAY, scale.closed_at(1_000_000 + scale.ledgers - 1)), table
-        assert scale.closed_at(1_000_000 + scale.ledgers) <= DAY + timedelta(hours=20)
+        assert scale.closed_at(1_000_000 + scale.ledgers) <= EVENING
 
 
 def test_an_error_of_a_table_comes_out(database_url: str) -> None:
