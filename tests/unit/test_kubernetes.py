@@ -143,7 +143,9 @@ def test_what_is_beside_the_base_has_its_namespace_from_the_command_and_the_imag
             assert pod["metadata"]["labels"] == found["metadata"]["labels"]
             assert [container["image"] for container in pod["spec"]["containers"]] == [f"{image['newName']}:{image['newTag']}"]
             assert pod["metadata"]["labels"][COMPONENT] == found["metadata"]["name"] == pod["spec"]["containers"][0]["name"]
-            assert "prometheus.io/scrape" not in pod["metadata"].get("annotations", {}), "the alert NoWorkers would be silent"
+            ports = [port["containerPort"] for container in pod["spec"]["containers"] for port in container.get("ports", [])]
+            told = pod["metadata"].get("annotations", {}).get("prometheus.io/port")
+            assert [told] == ([str(port) for port in ports] or [None]), "whoever serves metrics is scraped"
     files = [line.rpartition(" -f ")[2] for line in commands("Backfill") if " apply " in line]
     assert files == ["backfill-job.yaml", "backfill-roles.yaml", "backfill-job.yaml"]
 
@@ -193,7 +195,7 @@ def test_selectors_find_pods_and_policies_open_the_right_ports() -> None:
     chosen = [name for policy in policies.values() for name in labels if matches(policy["spec"]["podSelector"], labels[name])]
     assert sorted(chosen) == sorted(labels), "every pod is under one policy"
     ports = {port["port"] for policy in policies.values() for rule in policy["spec"]["ingress"] for port in rule["ports"]}
-    assert ports == {defaults()[setting] for setting in PORTS.values()}
+    assert ports == {defaults()[setting] for setting in LISTENING.values()}
     (watching,) = [found["spec"] for found in beside_the_base() if found["kind"] == "NetworkPolicy"]
     assert [name for name in labels if matches(watching["podSelector"], labels[name])] == ["api"]
     assert watching["policyTypes"] == ["Egress"], "what may reach the API stays as it is"
