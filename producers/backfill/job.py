@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from lumenstream import kafka, metrics, retention
+from lumenstream.crashpoint import crashpoint
 from lumenstream.errors import ConfigurationError, IntegrityError, UnreachableError
 from lumenstream.logs import get_logger
 from lumenstream.settings import Settings
@@ -167,6 +168,7 @@ class Job:
             self._refuse_old_ledgers(raw)
             self._book.begin(self.name, self.ranges, self.parts, self._request.processors or None)
             _log.info("job started", job=self.name, ranges=len(self.ranges), parts=self.parts)
+            crashpoint("job.after_plan")
             state.moved_at = time.monotonic()
             while (state.pending or state.open) and not self._stop.is_set():
                 check()
@@ -237,6 +239,7 @@ class Job:
             return
         state.open[wanted.first] = wanted
         state.moved_at = time.monotonic()
+        crashpoint("job.after_send")
 
     def _deliver(self, sender: Sender, messages: Sequence[RawMessage]) -> bool:
         """False, after a pause, when Kafka does not take them now."""
@@ -280,6 +283,7 @@ class Job:
             if ended.state == "done":
                 state.done[ended.first] = found
                 state.done_ledgers += found.ledgers
+                crashpoint("job.after_range")
             else:
                 state.failed[ended.first] = (found, ended.error or f"{ended.state}: another job took these ledgers over")
 
