@@ -156,8 +156,13 @@ def run_job(settings: Settings, request: Request, workers: int, sinks: int, log_
             extent = f"{job.ranges[0].first} to {job.ranges[-1].last}"
             typer.echo(f"{job.name}: {ledgers} ledgers in {len(job.ranges)} ranges, {extent}")
         logs = log_dir or Path(tempfile.mkdtemp(prefix="lumenstream-backfill-"))
-        with Helpers(settings, logs, workers, sinks) as helpers, Display(job.name, ledgers) as display:
-            summary = job.run(display.show, helpers.check)
+        try:
+            with Helpers(settings, logs, workers, sinks) as helpers, Display(job.name, ledgers) as display:
+                summary = job.run(display.show, helpers.check)
+        except LumenstreamError:
+            if job.cut_short is not None:
+                _tell(job.cut_short, as_json)
+            raise
     rest = "it begins again at --from" if request.rewrite else "it does what is left"
     report(summary, as_json, logs if workers or sinks else None, rest)
     if log_dir is None:
@@ -166,11 +171,23 @@ def run_job(settings: Settings, request: Request, workers: int, sinks: int, log_
 
 def report(summary: Summary, as_json: bool, logs: Path | None, rest: str) -> None:
     """Say how a job ended. LumenstreamError when not all of it was done; `rest`: what the same command does then."""
+    _tell(summary, as_json)
+    if summary.ok:
+        return
+    what = f"{len(summary.failed)} of {summary.ranges} ranges failed" if summary.failed else "interrupted"
+    then = "run it again once that is mended" if summary.failed else "run it again"
+    more = f"; logs: {logs}" if logs else ""
+    raise LumenstreamError(f"{summary.job}: {what}", hint=f"{then}: {rest}{more}")
+
+
+def _tell(summary: Summary, as_json: bool) -> None:
+    """What was done, and the list of what failed."""
     rate = summary.done_ledgers / summary.seconds if summary.seconds else 0.0
     document = {
         "job": summary.job,
         "ok": summary.ok,
         "interrupted": summary.interrupted,
+        "error": summary.error or None,
         "ranges": summary.ranges,
         "ledgers": summary.ledgers,
         "done_ledgers": summary.done_ledgers,
@@ -181,15 +198,9 @@ def report(summary: Summary, as_json: bool, logs: Path | None, rest: str) -> Non
     }
     done = f"{summary.done_ledgers} of {summary.ledgers} ledgers"
     _say(as_json, document, f"{done} in {summary.seconds:.1f} s, {rate:.1f} a second")
-    if summary.ok:
-        return
     if not as_json:
         for failed, text in summary.failed[:_SHOWN_FAILURES]:
             typer.echo(f"failed: {failed}: {text}", err=True)
-    what = f"{len(summary.failed)} of {summary.ranges} ranges failed" if summary.failed else "interrupted"
-    then = "run it again once that is mended" if summary.failed else "run it again"
-    more = f"; logs: {logs}" if logs else ""
-    raise LumenstreamError(f"{summary.job}: {what}", hint=f"{then}: {rest}{more}")
 
 
 def _findings(found: Report) -> str:

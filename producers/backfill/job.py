@@ -12,13 +12,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
 from lumenstream import kafka, metrics, retention
 from lumenstream.crashpoint import crashpoint
-from lumenstream.errors import ConfigurationError, IntegrityError, UnreachableError
+from lumenstream.errors import ConfigurationError, IntegrityError, LumenstreamError, UnreachableError
 from lumenstream.logs import get_logger
 from lumenstream.settings import Settings
 from lumenstream.xdr.rows import LedgerHeader
@@ -69,7 +70,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """How a job ended. `failed`: ranges with the reason."""
+    """How a job ended. `failed`: ranges with the reason; `error`: what ended it before its end."""
 
     job: str
     ranges: int
@@ -79,15 +80,17 @@ class Summary:
     seconds: float
     failed: tuple[tuple[Range, str], ...]
     interrupted: bool = False
+    error: str = ""
 
     @property
     def ok(self) -> bool:
-        return not self.failed and not self.interrupted
+        return not self.failed and not self.interrupted and not self.error
 
 
 @dataclass(slots=True)
 class _State:
     pending: deque[Range]
+    started: float
     open: dict[int, Range] = field(default_factory=dict)
     done: dict[int, Range] = field(default_factory=dict)
     failed: dict[int, tuple[Range, str]] = field(default_factory=dict)
@@ -106,6 +109,7 @@ class Job:
         self.name = f"{'replay' if request.rewrite else 'backfill'}-{secrets.token_hex(6)}"
         self.ranges: list[Range] = []
         self.parts: tuple[str, ...] = ()
+        self.cut_short: Summary | None = None  # how far `run` had come when an error ended it
         self._predecessors = Predecessors((), None)
         self._horizon: datetime | None = None  # ledgers that closed earlier are not for this job
 
@@ -161,11 +165,21 @@ class Job:
             return self._run(watch, check)
 
     def _run(self, watch: Callable[[Progress], None], check: Callable[[], None]) -> Summary:
-        started = time.monotonic()
-        state = _State(deque(self.ranges), moved_at=started)
-        raw, sender = RawLedgers(self._settings, self._stop, self.ranges), Sender(self._settings)
-        try:
+        state = _State(deque(self.ranges), started=time.monotonic())
+        with closing(RawLedgers(self._settings, self._stop, self.ranges)) as raw:
             self._refuse_old_ledgers(raw)
+            try:
+                self._work(state, raw, watch, check)
+                self._check_done(state)
+            except LumenstreamError as error:
+                self.cut_short = self._summary(state, raw, str(error))
+                raise
+            return self._summary(state, raw)
+
+    def _work(self, state: _State, raw: RawLedgers, watch: Callable[[Progress], None], check: Callable[[], None]) -> None:
+        """Write the plan down and send its ranges, until every one has ended or `stop` is set."""
+        sender = Sender(self._settings)
+        try:
             self._book.begin(self.name, self.ranges, self.parts, self._request.processors or None)
             _log.info("job started", job=self.name, ranges=len(self.ranges), parts=self.parts)
             crashpoint("job.after_plan")
@@ -178,22 +192,22 @@ class Job:
                     self._stop.wait(POLL_SECONDS)
                 self._look(state)
                 self._give_up_when_stalled(state)
-                watch(self._progress(state, started))
-            interrupted = bool(state.pending or state.open)
+                watch(self._progress(state))
         finally:
             sender.close()
-            raw.close()
             self._book.end(self.name)
-        self._check_done(state)
+
+    def _summary(self, state: _State, raw: RawLedgers, error: str = "") -> Summary:
         return Summary(
             job=self.name,
             ranges=len(self.ranges),
             ledgers=sum(planned.ledgers for planned in self.ranges),
             done_ledgers=state.done_ledgers,
             copied_ledgers=raw.copied,
-            seconds=time.monotonic() - started,
+            seconds=time.monotonic() - state.started,
             failed=tuple(failed for _, failed in sorted(state.failed.items())),
-            interrupted=interrupted,
+            interrupted=not error and bool(state.pending or state.open),
+            error=error,
         )
 
     def _refuse_old_ledgers(self, raw: RawLedgers) -> None:
@@ -301,8 +315,8 @@ class Job:
             self._fail(state, state.pending.popleft(), "not begun: the job had come to a halt")
 
     def _fail(self, state: _State, found: Range, text: str) -> None:
+        state.failed[found.first] = (found, text)  # first: it is told even if the database is away
         self._book.fail(self.name, found.first, text)
-        state.failed[found.first] = (found, text)
         _log.error("range failed", first=found.first, last=found.last, error=text)
 
     def _check_done(self, state: _State) -> None:
@@ -316,7 +330,7 @@ class Job:
                 state.done_ledgers -= found.ledgers
                 state.failed[found.first] = (found, "committed, and not in the database any more: run the command again")
 
-    def _progress(self, state: _State, started: float) -> Progress:
+    def _progress(self, state: _State) -> Progress:
         return Progress(
             ledgers=sum(planned.ledgers for planned in self.ranges),
             done_ledgers=state.done_ledgers,
@@ -324,5 +338,5 @@ class Job:
             done_ranges=len(state.done),
             failed_ranges=len(state.failed),
             open_ranges=len(state.open),
-            seconds=time.monotonic() - started,
+            seconds=time.monotonic() - state.started,
         )

@@ -1,4 +1,4 @@
-"""`kill -9` of a job's sink, of its workers and of its command at their named points: run again, the command ends as it should."""
+"""`kill -9` of a job's sink, of its workers and of its command at named points: run again, the command ends as it should."""
 
 from __future__ import annotations
 

@@ -152,8 +152,10 @@ def test_a_source_that_stays_away_ends_the_job_and_is_named(world: BackfillWorld
     settings = world.settings(database_url, from_topics=False).model_copy(update={"producer": away})
     with Job(settings, Request(FIRST, LAST), threading.Event()) as job:
         job.plan()
-        with pytest.raises(UnreachableError, match=r"getNetwork at http://127\.0\.0\.1:9 failed 2 times"):
+        with pytest.raises(UnreachableError, match=r"getNetwork at http://127\.0\.0\.1:9 failed 2 times") as raised:
             job.run(lambda progress: None, lambda: None)
+        assert job.cut_short is not None and not job.cut_short.ok
+        assert (job.cut_short.error, job.cut_short.failed) == (str(raised.value), ())
     with psycopg.connect(database_url) as connection:
         assert connection.execute("select count(*) from backfill_ranges where state in ('open', 'failed')").fetchone() == (0,)
 
@@ -376,6 +378,26 @@ def test_the_command_survives_kills_of_sink_and_worker(
     check_equal(database_url, whole[1])
     code, out, _ = lumenstream(world, database_url, *command[:-1])
     assert (code, out) == (0, f"nothing is missing between {FIRST} and {LAST}\n")
+
+
+def test_a_job_that_an_error_ends_tells_what_it_knew(world: BackfillWorld, database_url: str) -> None:
+    """Guards: the list of failed ranges was lost, and --json said nothing, when a helper died after a range had failed."""
+    LiveWriter(database_url, world.chain).commit([LAST])
+    lacking = world.write_files("lacking", [closed for closed in world.chain.ledgers.values() if closed.sequence != FIRST + 1])
+    command = ("backfill", "--start", str(FIRST), "--end", str(LAST), "--path", str(lacking))
+    failed = f"{lacking} does not have ledger {FIRST + 1}"
+    code, out, error = lumenstream(world, database_url, *command, "--json", crashpoint="worker.before_ack:20", prefix="dies.")
+    assert code == ExitCode.FAILED and "error: the backfill workers ended" in error
+    summary = json.loads(out)
+    assert not summary["ok"] and not summary["interrupted"]
+    assert summary["error"].startswith("the backfill workers ended")
+    assert [(found["first"], found["last"]) for found in summary["failed"]] == [(FIRST, 7)]
+    assert summary["failed"][0]["error"].startswith(failed)
+    assert summary["ledgers"] == LAST - FIRST and 0 <= summary["done_ledgers"] < LAST - FIRST
+    code, out, error = lumenstream(world, database_url, *command, crashpoint="backfill.before_commit:1", prefix="dies.")
+    assert code == ExitCode.FAILED and "error: the backfill sink-0 ended" in error
+    assert f"failed: {FIRST}-7: {failed}" in error
+    assert " ledgers in " in out.splitlines()[-1]
 
 
 def test_replay_by_the_command_line_needs_both_ends(world: BackfillWorld, whole: tuple[str, Snapshot], whole_url: str) -> None:

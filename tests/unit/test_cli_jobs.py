@@ -60,7 +60,7 @@ def test_a_job_that_failed_in_part_names_its_ranges(capsys: pytest.CaptureFixtur
         report(SUMMARY, True, None, REST)
     document = json.loads(capsys.readouterr().out)
     assert document["failed"] == [{"first": 16, "last": 23, "error": "ledger 20: effects failed: no"}]
-    assert document["ok"] is False
+    assert (document["ok"], document["error"]) == (False, None)
 
 
 def test_a_job_that_was_interrupted_has_nothing_to_mend(capsys: pytest.CaptureFixture[str]) -> None:
