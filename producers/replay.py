@@ -1,4 +1,4 @@
-"""`lumenstream replay`: a ledger above the cursor goes through the processors once more, after the fix of whatever failed on it.
+"""`lumenstream replay`: ledgers above the cursor go through the processors once more, after the fix of whatever failed on them.
 
 The raw message is taken from `ledgers`, else from `ledgers.failed`, checked, and sent to `ledgers.retry`, with the processors
 that are to run in its headers. It keeps its partition number, so that the new parts follow the failures they supersede. What the
@@ -52,26 +52,46 @@ def run(settings: Settings, sequence: int, processors: Sequence[str] = ()) -> Re
     ConfigurationError for an unknown processor or a ledger that is committed, IntegrityError when no undamaged message of the
     ledger is left, UnreachableError when Kafka or the database does not answer.
     """
-    unknown = sorted(set(processors) - PROCESSORS.keys())
-    if unknown:
-        raise ConfigurationError(f"unknown processors: {', '.join(unknown)}", hint=f"known ones are {', '.join(PROCESSORS)}")
-    _check_above_cursor(settings, sequence)
+    _check_known(processors)
+    cursor = _cursor(settings)
+    if sequence <= cursor:
+        raise ConfigurationError(
+            f"ledger {sequence} is committed, the cursor stands at {cursor}",
+            hint="committed history is made anew by lumenstream replay --from N --to M",
+        )
+    return _run(settings, sequence, processors)
+
+
+def run_range(settings: Settings, first: int, last: int, processors: Sequence[str] = ()) -> Iterator[Replayed]:
+    """Send the ledgers of a range again, one at a time, down to the first one that is committed by then. Errors as `run`.
+
+    The highest goes first: of a range that ends beyond what there is, nothing is sent.
+    """
+    _check_known(processors)
+    for sequence in range(last, first - 1, -1):
+        if sequence <= _cursor(settings):
+            return
+        yield _run(settings, sequence, processors)
+
+
+def _run(settings: Settings, sequence: int, processors: Sequence[str]) -> Replayed:
     found = _find(settings, sequence)
     offset = _send(settings, found, replace(found.headers, processors=tuple(sorted(set(processors)))))
     _log.info("ledger sent again", ledger=sequence, found=found.place, processors=list(processors) or "all")
     return Replayed(sequence, found.headers.ledger_hash, found.place, found.partition, offset)
 
 
-def _check_above_cursor(settings: Settings, sequence: int) -> None:
+def _check_known(processors: Sequence[str]) -> None:
+    unknown = sorted(set(processors) - PROCESSORS.keys())
+    if unknown:
+        raise ConfigurationError(f"unknown processors: {', '.join(unknown)}", hint=f"known ones are {', '.join(PROCESSORS)}")
+
+
+def _cursor(settings: Settings) -> int:
     with database.connect(settings.database, application_name="lumenstream-replay", autocommit=True) as connection:
         database.check_schema(connection)
         database.check_network(connection, settings.network.network_id())
-        cursor = database.get_cursor(connection, database.Cursor.LATEST)
-    if sequence <= cursor:
-        raise ConfigurationError(
-            f"ledger {sequence} is committed, the cursor stands at {cursor}",
-            hint="committed history is made anew by lumenstream replay --from N --to M",
-        )
+        return database.get_cursor(connection, database.Cursor.LATEST)
 
 
 def _find(settings: Settings, sequence: int) -> _Found:

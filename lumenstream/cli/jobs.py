@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +28,7 @@ from lumenstream.errors import LumenstreamError
 if TYPE_CHECKING:
     from lumenstream.settings import Settings
     from producers.backfill import Request, Summary
+    from producers.backfill.plan import Range
     from sinks.timescale.verify import Report
 
 WorkersOption = Annotated[
@@ -146,11 +148,18 @@ def run_job(settings: Settings, request: Request, workers: int, sinks: int, log_
     memory.keep_freed()
     if not request.rewrite:  # a replay may find all it needs on the topics
         sources.check(settings)
+    sent = 0
     with stop_on_signals() as stop, Job(settings, request, stop) as job:
         ledgers = job.plan()
+        if job.above is not None:
+            sent = _send_above(settings, job.above, request.processors, stop, as_json)
+            if sent < job.above.ledgers:  # the rest was committed meanwhile
+                ledgers = job.plan(job.above.last - sent)
         if not job.ranges:
             what = "nothing is missing" if not request.rewrite else "the database has no ledger"
-            _say(as_json, {"ledgers": 0, "ok": True}, f"{what} between {request.start} and {request.end}")
+            if as_json or not sent:
+                document = {"ledgers": 0, "ok": True, "sent_to_retry": sent}
+                _say(as_json, document, f"{what} between {request.start} and {request.end}")
             return
         if not as_json:
             extent = f"{job.ranges[0].first} to {job.ranges[-1].last}"
@@ -161,17 +170,42 @@ def run_job(settings: Settings, request: Request, workers: int, sinks: int, log_
                 summary = job.run(display.show, helpers.check)
         except LumenstreamError:
             if job.cut_short is not None:
-                _tell(job.cut_short, as_json)
+                _tell(job.cut_short, as_json, sent)
             raise
     rest = "it begins again at --from" if request.rewrite else "it does what is left"
-    report(summary, as_json, logs if workers or sinks else None, rest)
+    report(summary, as_json, logs if workers or sinks else None, rest, sent)
     if log_dir is None:
         shutil.rmtree(logs)
 
 
-def report(summary: Summary, as_json: bool, logs: Path | None, rest: str) -> None:
-    """Say how a job ended. LumenstreamError when not all of it was done; `rest`: what the same command does then."""
-    _tell(summary, as_json)
+def _send_above(settings: Settings, above: Range, processors: Sequence[str], stop: threading.Event, as_json: bool) -> int:
+    """Send what a replay has above the cursor to the workers that run. Returns how many ledgers, counted from the end of the
+    range: what is committed before its turn is history. LumenstreamError when one cannot be sent, or `stop` is set."""
+    from producers import replay
+    from producers.backfill.plan import Range
+
+    sent = 0
+    try:
+        for _ in replay.run_range(settings, above.first, above.last, processors):
+            sent += 1
+            if stop.is_set() and sent < above.ledgers:
+                raise LumenstreamError(f"interrupted before ledger {above.last - sent}", hint="run it again: it begins anew")
+    except LumenstreamError as error:
+        document = {"ledgers": 0, "ok": False, "error": str(error), "sent_to_retry": sent}
+        _say(as_json, document, f"{sent} of {above.ledgers} ledgers above the cursor sent to ledgers.retry")
+        raise
+    if sent and not as_json:
+        extent = Range(above.last - sent + 1, above.last)
+        typer.echo(f"{sent} ledger{'' if sent == 1 else 's'} above the cursor sent to ledgers.retry: {extent}")
+    return sent
+
+
+def report(summary: Summary, as_json: bool, logs: Path | None, rest: str, sent: int = 0) -> None:
+    """Say how a job ended, and how many ledgers above the cursor were `sent` to be tried again before it began.
+
+    LumenstreamError when not all of it was done; `rest`: what the same command does then.
+    """
+    _tell(summary, as_json, sent)
     if summary.ok:
         return
     what = f"{len(summary.failed)} of {summary.ranges} ranges failed" if summary.failed else "interrupted"
@@ -180,7 +214,7 @@ def report(summary: Summary, as_json: bool, logs: Path | None, rest: str) -> Non
     raise LumenstreamError(f"{summary.job}: {what}", hint=f"{then}: {rest}{more}")
 
 
-def _tell(summary: Summary, as_json: bool) -> None:
+def _tell(summary: Summary, as_json: bool, sent: int) -> None:
     """What was done, and the list of what failed."""
     rate = summary.done_ledgers / summary.seconds if summary.seconds else 0.0
     document = {
@@ -192,6 +226,7 @@ def _tell(summary: Summary, as_json: bool) -> None:
         "ledgers": summary.ledgers,
         "done_ledgers": summary.done_ledgers,
         "copied_ledgers": summary.copied_ledgers,
+        "sent_to_retry": sent,
         "seconds": round(summary.seconds, 2),
         "ledgers_per_second": round(rate, 1),
         "failed": [{"first": failed.first, "last": failed.last, "error": text} for failed, text in summary.failed],

@@ -1,4 +1,4 @@
-"""`replay`: ledgers through the processors once more: one above the cursor that failed, or committed history, which is a job."""
+"""`replay`: ledgers through the processors once more: those above the cursor by the live pipeline, committed history by a job."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _OF_JOBS: Final = ("first", "last", "workers", "sinks", "source", "path", "rpc_u
 def replay(
     ctx: typer.Context,
     ledger: Annotated[int | None, typer.Option("--ledger", min=1, help="one ledger above the cursor")] = None,
-    first: Annotated[int | None, typer.Option("--from", min=1, help="first ledger of committed history")] = None,
-    last: Annotated[int | None, typer.Option("--to", min=1, help="last ledger; not above the cursor")] = None,
+    first: Annotated[int | None, typer.Option("--from", min=1, help="first ledger of a range")] = None,
+    last: Annotated[int | None, typer.Option("--to", min=1, help="last ledger; may be above the cursor")] = None,
     processors: Annotated[str, typer.Option("--processors", help="names, comma separated (default: all)")] = "",
     workers: WorkersOption = 1,
     sinks: SinksOption = 1,
@@ -42,11 +42,12 @@ def replay(
     pause_retention: PauseOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Process ledgers again: with --ledger one on which a processor failed, with --from and --to history that is committed.
+    """Process ledgers again: with --ledger one on which a processor failed, with --from and --to a range, wherever the cursor is.
 
-    A ledger above the cursor is sent to the processors of the live pipeline, after the fix. Committed history is made anew while
-    the live pipeline goes on, by workers and sinks that this command starts, with --processors only their rows; raw ledgers are
-    copied from the topics that still hold them, else read from the source. Balances are not touched.
+    Ledgers above the cursor are sent to the processors of the live pipeline, through ledgers.retry, after the fix: of a range
+    before anything else, the highest first, and one that is not on the topics ends the command. Committed history is made anew
+    while the live pipeline goes on, by workers and sinks that this command starts, with --processors only their rows; raw ledgers
+    are copied from the topics that still hold them, else read from the source. Balances are not touched.
 
     Example: lumenstream replay --ledger 63092990 --processors effects
     Example: lumenstream replay --from 63000000 --to 63000999 --processors effects,token_transfers --workers 2

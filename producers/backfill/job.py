@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -108,6 +108,7 @@ class Job:
         self._book = Book(settings)
         self.name = f"{'replay' if request.rewrite else 'backfill'}-{secrets.token_hex(6)}"
         self.ranges: list[Range] = []
+        self.above: Range | None = None  # of a replay: what is above the cursor, which is not the job's
         self.parts: tuple[str, ...] = ()
         self.cut_short: Summary | None = None  # how far `run` had come when an error ended it
         self._predecessors = Predecessors((), None)
@@ -122,22 +123,29 @@ class Job:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def plan(self) -> int:
-        """Find out what is to be done; how many ledgers. ConfigurationError for what cannot be asked for."""
-        request = self._request
+    def plan(self, end: int | None = None) -> int:
+        """Find out what is to be done; how many ledgers. ConfigurationError for what cannot be asked for.
+
+        `end`: the last ledger, where that is not the request's.
+        """
+        request = self._request if end is None else replace(self._request, end=end)
         if request.start > request.end:
             raise ConfigurationError(f"ledger {request.start} comes after {request.end}", hint="the first ledger comes first")
         cursor = self._book.cursor()
-        if request.end > cursor:
+        if request.end > cursor and not request.rewrite:
             raise ConfigurationError(
                 f"ledger {request.end} is above the cursor, which is at {cursor}", hint="what comes after it is the live sink's"
             )
+        last = min(request.end, cursor)
+        self.above = Range(max(request.start, cursor + 1), request.end) if request.end > cursor else None
+        if request.start > last:
+            return 0
         self.parts = self._parts()
-        stretches = self._book.present(request.start, request.end)
+        stretches = self._book.present(request.start, last)
         if not request.rewrite:
-            wanted = missing(stretches, request.start, request.end)
+            wanted = missing(stretches, request.start, last)
         else:
-            wanted = stretches if request.processors else [Range(request.start, request.end)]
+            wanted = stretches if request.processors else [Range(request.start, last)]
         self.ranges = cut(wanted, self._settings.kafka.backfill_range_size)
         self._predecessors = Predecessors([*stretches, *self.ranges], self._book.before(request.start))
         return sum(planned.ledgers for planned in self.ranges)

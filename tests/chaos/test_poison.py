@@ -18,6 +18,7 @@ from lumenstream.xdr.rows import Ledger
 from processors import registry, worker
 from processors.effects import Effects
 from processors.port import Processor
+from schemas import history
 from schemas.messages import Headers, LedgerHeaders, Topic, partition_of
 from schemas.parts import Part
 from schemas.processors import PROCESSORS
@@ -25,6 +26,7 @@ from tests.chaos.conftest import Baseline
 from tests.chaos.ledgers import Feed, chain
 from tests.chaos.pipeline import Pipeline, Source, wait_for_messages
 from tests.chaos.snapshot import difference, read_topic, snapshot
+from tests.chaos.test_backfill_killed import falsify, without_jobs
 
 REPORT_SECONDS: Final = 90.0
 JOIN_SECONDS: Final = 90.0
@@ -103,6 +105,59 @@ def test_replay_after_the_fix_completes_the_ledger(
     assert retried.value() == poison.meta
     assert retried.partition() == partition_of(poison.sequence, 1, pipeline.kafka.partitions)
     assert LedgerHeaders.from_kafka(headers_of(retried)).processors == (Effects.name,)
+
+
+def test_replay_of_a_range_on_both_sides_of_the_cursor(
+    pipeline: Pipeline, source: Source, baseline: Baseline, dice: random.Random
+) -> None:
+    """Below the cursor rows are wrong, behind it a ledger failed: one command mends both, the live worker comes back later."""
+    ledgers = chain(source)
+    at = dice.randrange(3, len(ledgers) - 3)
+    poison, first, last = ledgers[at].sequence, ledgers[dice.randrange(at - 1)].sequence, ledgers[at + 2].sequence
+    print(f"ledger {poison} fails, replay of {first} to {last}")
+    feed = Feed(pipeline)
+    pipeline.start("publisher", "sink")
+    with worker_with_a_defect(pipeline, source, poison):
+        feed.send(*ledgers)
+        pipeline.wait_for_cursor(poison - 1)
+        wait_for_messages(pipeline, Topic.LEDGERS_FAILED, 1)
+    pipeline.wait_for_cursor(poison - 1, "publisher_cursor")
+    falsify(pipeline, first, poison - 1)
+
+    code, out, error = replay(pipeline, "--from", str(first), "--to", str(source.last + 1), "--json")
+    assert code == ExitCode.INTEGRITY and f"ledger {source.last + 1} is neither on" in error
+    assert json.loads(out)["sent_to_retry"] == 0
+    unfit = ("--processors", "accounts")  # it writes no history
+    code, _, error = replay(pipeline, "--from", str(first), "--to", str(last), *unfit)
+    assert code == ExitCode.CONFIGURATION and "no processor of that name writes history" in error
+    assert read_topic(pipeline.kafka, Topic.LEDGERS_RETRY) == []
+
+    code, out, error = replay(pipeline, "--from", str(poison + 1), "--to", str(last), *unfit)  # nothing of it is history
+    assert (code, error) == (ExitCode.OK, ""), error
+    assert out == f"2 ledgers above the cursor sent to ledgers.retry: {poison + 1}-{last}\n"
+    assert retried(pipeline) == {poison + 1: ("accounts",), last: ("accounts",)}
+
+    names = tuple(sorted((*history.STREAMS, history.PARTICIPANTS)))
+    code, out, error = replay(pipeline, "--from", str(first), "--to", str(last), "--processors", ",".join(names), "--json")
+    assert code == ExitCode.OK, error
+    summary = json.loads(out)
+    assert summary["ok"] and summary["sent_to_retry"] == 3
+    assert summary["done_ledgers"] == summary["copied_ledgers"] == summary["ledgers"] == poison - first
+    assert retried(pipeline) == dict.fromkeys((poison, poison + 1, last), names)
+    assert pipeline.cursor() == poison - 1  # no worker runs yet
+
+    pipeline.start("worker")
+    pipeline.wait_for_end()
+    found, wanted = (without_jobs(tables) for tables in (snapshot(pipeline.database_url), baseline.tables))
+    assert not (problem := difference(found, wanted)), problem
+    baseline.check_events(pipeline)
+
+
+def retried(pipeline: Pipeline) -> dict[int, tuple[str, ...]]:
+    """Of each ledger on `ledgers.retry` the processors that are to run, as its last message says."""
+    messages = read_topic(pipeline.kafka, Topic.LEDGERS_RETRY)
+    headers = [LedgerHeaders.from_kafka(headers_of(message)) for message in messages]
+    return {found.sequence: found.processors for found in headers}
 
 
 def check_failed_message(pipeline: Pipeline, source: Source, feed: Feed, poison: Any) -> None:

@@ -24,6 +24,7 @@ from lumenstream.database import DECOMPRESSION_LIMIT, edition
 from lumenstream.embedded.processes import ChildProcess, Command
 from lumenstream.errors import ConfigurationError, ExitCode, UnreachableError
 from lumenstream.settings import LakeSettings, ProducerSettings
+from producers import replay
 from producers.backfill import Job, Progress, Request
 from producers.backfill.plan import Range
 from producers.backfill.sending import Sender
@@ -408,6 +409,19 @@ def test_replay_by_the_command_line_needs_both_ends(world: BackfillWorld, whole:
     assert code == 0, error
     assert "3 of 3 ledgers" in out
     check_equal(whole_url, whole[1])
+
+
+def test_a_replay_leaves_to_the_job_what_is_committed_meanwhile(world: BackfillWorld, database_url: str) -> None:
+    live, settings = LiveWriter(database_url, world.chain), world.settings(database_url)
+    live.commit(range(FIRST, 41))
+    with Job(settings, Request(30, 45, rewrite=True), threading.Event()) as job:
+        assert (job.plan(), job.above) == (40 - 30 + 1, Range(41, 45))
+        sent = replay.run_range(settings, 41, 45)
+        assert next(sent).sequence == 45
+        live.commit(range(41, 44))
+        assert [found.sequence for found in sent] == [44]
+        assert (job.plan(43), job.above) == (43 - 30 + 1, None)
+        assert job.ranges[-1].last == 43
 
 
 def test_verify_finds_planted_defects(world: BackfillWorld, whole_url: str) -> None:
