@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from psycopg import sql
 
 from lumenstream import retention
+from lumenstream.crashpoint import crashpoint
 from lumenstream.database import Connection, Cursor, Edition, get_cursor, lift_decompression_limit
 from sinks.timescale.layouts import HISTORY
 
@@ -104,6 +105,7 @@ def drop(
                 _drop_chunks(connection, time)
                 count = _forget(connection, found.limit.sequence)
             connection.execute("update retention set dropped_before = greatest(dropped_before, %s)", (time,))
+        crashpoint("maintain.after_drop")
         dropped += count
         if not count:
             return dropped, ""
@@ -115,6 +117,7 @@ def _drop_chunks(connection: Connection, time: datetime) -> None:
     for table in HISTORY:
         connection.execute("select drop_chunks(%s::regclass, older_than => %s)", (table, time))
         connection.execute(sql.SQL("delete from {} where ledger_created_at < %s").format(sql.Identifier(table)), (time,))
+        crashpoint("maintain.in_drop")
 
 
 def _delete_ledgers(connection: Connection, end: int, batch: int) -> int:
@@ -133,12 +136,14 @@ def _delete_ledgers(connection: Connection, end: int, batch: int) -> int:
             sql.SQL("delete from {} where {} < %s and ledger_created_at <= %s").format(sql.Identifier(table), column),
             ((last + 1) << 32, closed_at),
         )
+        crashpoint("maintain.in_drop")
     return _forget(connection, last + 1)
 
 
 def _forget(connection: Connection, end: int) -> int:
     """Ledgers below `end` are not there any more."""
     count = connection.execute("delete from ledgers where sequence < %s", (end,)).rowcount
+    crashpoint("maintain.before_oldest")
     raise_oldest(connection)
     return count
 
