@@ -23,10 +23,10 @@ from schemas.messages import Headers, LedgerHeaders, Topic, partition_of
 from schemas.parts import Part
 from schemas.processors import PROCESSORS
 from tests.chaos.conftest import Baseline
+from tests.chaos.jobs import check, falsify
 from tests.chaos.ledgers import Feed, chain
 from tests.chaos.pipeline import Pipeline, Source, wait_for_messages
 from tests.chaos.snapshot import difference, read_topic, snapshot
-from tests.chaos.test_backfill_killed import falsify, without_jobs
 
 REPORT_SECONDS: Final = 90.0
 JOIN_SECONDS: Final = 90.0
@@ -148,8 +148,7 @@ def test_replay_of_a_range_on_both_sides_of_the_cursor(
 
     pipeline.start("worker")
     pipeline.wait_for_end()
-    found, wanted = (without_jobs(tables) for tables in (snapshot(pipeline.database_url), baseline.tables))
-    assert not (problem := difference(found, wanted)), problem
+    check(pipeline, baseline)
     baseline.check_events(pipeline)
 
 

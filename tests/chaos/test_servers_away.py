@@ -5,15 +5,26 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
+from threading import Event, Timer
 from typing import Final
 
 import psycopg
 import pytest
+from prometheus_client import REGISTRY
+from pydantic import SecretStr
 
+from lumenstream import kafka
+from lumenstream.cli.jobhelpers import Helpers
+from lumenstream.settings import Settings, load_settings
+from producers.backfill import Job, Progress, Request
 from tests.chaos.conftest import Baseline, MakePipeline
+from tests.chaos.jobs import RANGE_LEDGERS, RANGES, check, dig, finished, some_ledgers
 from tests.chaos.pipeline import ONE_BY_ONE, Pipeline, Role, Source
 from tests.chaos.wire import Cut, StatementProxy
+from tests.integration.backfill_world import running_sink
 from tests.plugins.chaos import seeds
 from tests.plugins.proxy import TcpProxy, port_of, through
 from tests.plugins.servers import migrate_template
@@ -25,9 +36,11 @@ from tests.servers.timescale import TimescaleServer
 PACE_SECONDS: Final = 0.3
 SHORT_OUTAGE_SECONDS: Final = 8.0
 LONG_OUTAGE_SECONDS: Final = 30.0
+JOB_OUTAGE_SECONDS: Final = 3.0
 NOTICE_SECONDS: Final = 90.0
 BACK_SECONDS: Final = 300.0
 SERVER_ERRORS: Final = "lumenstream_server_errors_total"
+RANGE_BY_RANGE: Final = {**RANGES, "LUMENSTREAM_BACKFILL__MAX_OPEN_RANGES": "1"}  # the next is sent when one is done
 QUEUED_BYTES: Final = "lumenstream_producer_queued_bytes"
 
 
@@ -172,3 +185,125 @@ def test_connection_cut(
         pipeline.wait_for_end()
         assert proxy.done.is_set(), "the connection was never cut"
         baseline.check(pipeline)
+
+
+def job_settings(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The pipeline's, for a job in this process."""
+    for name, value in pipeline.environment().items():
+        if name.startswith("LUMENSTREAM_"):
+            monkeypatch.setenv(name, value)
+    return load_settings(backfill__http_port=0)
+
+
+def server_errors(server: str) -> float:
+    """How often this process has missed a server."""
+    return REGISTRY.get_sample_value(SERVER_ERRORS, {"server": server}) or 0.0
+
+
+def test_broker_unreachable_during_a_backfill(
+    away_kafka: tuple[KafkaServer, TcpProxy],
+    make_pipeline: MakePipeline,
+    source: Source,
+    baseline: Baseline,
+    dice: random.Random,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The job sends range after range; one of them must wait until the broker is back, and is then sent."""
+    _, proxy = away_kafka
+    monkeypatch.setattr(kafka, "DELIVERY_TIMEOUT_SECONDS", 1.0)  # of the job, so that a short outage is one
+    pipeline = finished(make_pipeline(bootstrap=proxy.address, environment=RANGE_BY_RANGE))
+    settings, before = job_settings(pipeline, monkeypatch), server_errors("kafka")
+    first, last = some_ledgers(source, dice)
+    dig(pipeline, first, last)
+    print(f"ledgers {first} to {last} are missing")
+
+    def bring_back() -> None:
+        outage(pipeline, JOB_OUTAGE_SECONDS)
+        pipeline.wait(lambda: server_errors("kafka") > before, NOTICE_SECONDS, "range that could not be sent")
+        proxy.restore()
+
+    with ThreadPoolExecutor(1) as pool:
+        away: list[Future[None]] = []
+
+        def watch(progress: Progress) -> None:
+            if not away and progress.done_ranges and not progress.open_ranges:  # the next range is about to be sent
+                proxy.cut()
+                away.append(pool.submit(bring_back))
+
+        try:
+            with Helpers(settings, tmp_path, 1, 1) as helpers, Job(settings, Request(first, last), Event()) as job:
+                job.plan()
+                summary = job.run(watch, helpers.check)
+        finally:
+            proxy.restore()
+        away[0].result()
+    assert summary.ok and summary.done_ledgers == last - first + 1
+    check(pipeline, baseline)
+
+
+def test_database_unreachable_during_a_backfill(
+    make_pipeline: MakePipeline,
+    tcp_proxy: Callable[[int], TcpProxy],
+    database_url: str,
+    source: Source,
+    baseline: Baseline,
+    dice: random.Random,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """For the sink, which gets its next range meanwhile, and for the command, which asks about it."""
+    proxy = tcp_proxy(port_of(database_url))
+    pipeline = finished(make_pipeline(environment=RANGE_BY_RANGE))
+    settings = job_settings(pipeline, monkeypatch)
+    behind = settings.database.model_copy(update={"url": SecretStr(through(database_url, proxy.port))})
+    settings, before = settings.model_copy(update={"database": behind}), server_errors("database")
+    first, last = some_ledgers(source, dice)
+    dig(pipeline, first, last)
+    print(f"ledgers {first} to {last} are missing")
+    away: list[Timer] = []
+
+    def watch(progress: Progress) -> None:
+        if not away and progress.done_ranges and not progress.open_ranges:  # the next range is about to be sent
+            proxy.cut()
+            away.append(Timer(JOB_OUTAGE_SECONDS, proxy.restore))
+            away[0].start()
+
+    with Helpers(settings, tmp_path, 1, 1) as helpers, Job(settings, Request(first, last), Event()) as job:
+        job.plan()
+        summary = job.run(watch, helpers.check)
+    assert summary.ok and summary.done_ledgers == last - first + 1
+    assert server_errors("database") > before
+    assert "waiting for the database" in (tmp_path / "backfill-sink-0.log").read_text()
+    check(pipeline, baseline)
+
+
+def test_connection_of_a_backfill_sink_cut(
+    make_pipeline: MakePipeline,
+    database_url: str,
+    source: Source,
+    baseline: Baseline,
+    dice: random.Random,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In the middle of a range, and around its COMMIT: the sink must find out whether it is done."""
+    pipeline = finished(make_pipeline(environment=RANGE_BY_RANGE))
+    settings = job_settings(pipeline, monkeypatch)
+    for cut in Cut:
+        first, last = some_ledgers(source, dice)
+        dig(pipeline, first, last)
+        hit = dice.randint(1, last // RANGE_LEDGERS - first // RANGE_LEDGERS + 1)
+        print(f"ledgers {first} to {last} are missing, cut {cut} {hit}")
+        with StatementProxy(port_of(database_url), cut, hit) as proxy:
+            behind = settings.database.model_copy(update={"url": SecretStr(through(database_url, proxy.port))})
+            with (
+                running_sink(settings.model_copy(update={"database": behind})),
+                Helpers(settings, tmp_path, 1, 0) as helpers,
+                Job(settings, Request(first, last), Event()) as job,
+            ):
+                job.plan()
+                summary = job.run(lambda progress: None, helpers.check)
+            assert proxy.done.is_set(), "the connection was never cut"
+        assert summary.ok and summary.done_ledgers == last - first + 1
+        check(pipeline, baseline)
