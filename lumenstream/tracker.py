@@ -37,9 +37,7 @@ def start(settings: TrackerSettings, role: str) -> None:
         from sentry_sdk.integrations.dedupe import DedupeIntegration
         from sentry_sdk.integrations.excepthook import ExcepthookIntegration
     except ImportError as error:
-        raise ConfigurationError(
-            "tracker.dsn is set, but sentry-sdk is missing", hint="pip install '.[sentry]'"
-        ) from error
+        raise ConfigurationError("tracker.dsn is set, but sentry-sdk is missing", hint="pip install '.[sentry]'") from error
     try:
         sentry_sdk.init(
             dsn=dsn,

@@ -108,7 +108,7 @@ class _ConsumerThread(AIOKafkaConsumerThread):
             await consumer.seek_to_beginning(*unread)
         for (topic, partition), offset in offsets.items():
             self._losses().goes_on_at(topic, partition, offset)
-            self._offsets().sought((topic, partition), offset)
+            self._offsets().sought((topic, partition))
         return offsets
 
     async def _fetch_records(self, *arguments: Any, **options: Any) -> Any:
@@ -119,12 +119,14 @@ class _ConsumerThread(AIOKafkaConsumerThread):
             self._offsets().was_given((topic, partition), [record.offset for record in batch])
         return batches
 
-    def ends(self) -> dict[tuple[str, int], int]:
-        """By assigned partition the offset behind its last message, as of the last fetch; from any thread."""
+    def unread(self) -> dict[tuple[str, int], range]:
+        """By assigned partition where the client stands and the offset behind the last message, as of the last fetch; from any
+        thread."""
         subscription = self._consumer._subscription.subscription if self._consumer is not None else None
         assignment = subscription.assignment if subscription is not None else None
         states = {} if assignment is None else {partition: assignment.state_value(partition) for partition in assignment.tps}
-        return {(tp.topic, tp.partition): state.highwater for tp, state in states.items() if state.highwater is not None}
+        known = {tp: (state._position, state.highwater) for tp, state in states.items()}
+        return {(tp.topic, tp.partition): range(at, end) for tp, (at, end) in known.items() if at is not None and end is not None}
 
 
 class _Consumer(AIOKafkaConsumer):
@@ -154,7 +156,7 @@ class _Consumer(AIOKafkaConsumer):
     def behind(self) -> dict[tuple[str, int], int]:
         """By partition the messages that are not processed, as far as its last fetch told; nothing is asked."""
         offsets = cast(_Transport, self.transport).offsets
-        return {tp: offsets.behind(tp, end) for tp, end in cast(_ConsumerThread, self._thread).ends().items()}
+        return {tp: offsets.behind(tp, unread) for tp, unread in cast(_ConsumerThread, self._thread).unread().items()}
 
 
 class _Transport(AIOKafkaTransport):

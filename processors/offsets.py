@@ -18,17 +18,14 @@ class Offsets:
     """By partition: up to where it is processed, and what the broker does not have of what comes after."""
 
     def __init__(self) -> None:
-        self._begun: dict[Partition, int] = {}  # what was committed when the partition was last sought
         self._next: dict[Partition, int] = {}  # everything before it is processed, or nowhere
         self._given: dict[Partition, int] = {}  # the offset behind what was given last
         self._absent: dict[Partition, dict[int, int]] = {}  # first absent offset: the next one that is there
 
-    def sought(self, place: Partition, committed: int | None) -> None:
+    def sought(self, place: Partition) -> None:
         """The partition is read again from what is committed, wherever that lies."""
-        for known in (self._begun, self._next, self._given, self._absent):
+        for known in (self._next, self._given, self._absent):
             known.pop(place, None)
-        if committed is not None:
-            self._begun[place] = committed
 
     def was_given(self, place: Partition, offsets: Iterable[int]) -> None:
         """What the broker gave, in order. The first one after a seek has to be processed first."""
@@ -49,9 +46,12 @@ class Offsets:
         self._next[place] = at
         return at
 
-    def behind(self, place: Partition, end: int) -> int:
-        """How many messages before `end` are not processed, as of the last look; 0 where nothing was committed nor given."""
-        return max(0, end - self._next.get(place, self._begun.get(place, end)))
+    def behind(self, place: Partition, unread: range) -> int:
+        """How many messages before the end of `unread` are not processed, as of the last look.
+
+        While nothing was given that is all of `unread`: it begins where the client stands, behind what the broker has deleted.
+        """
+        return max(0, unread.stop - self._next.get(place, unread.start))
 
     def held(self, place: Partition, acknowledged: Collection[int]) -> int | None:
         """The offset of a message that is missing although a later one was acknowledged; None when there is none."""

@@ -34,7 +34,7 @@ from schemas.messages import Topic
 from schemas.processors import PROCESSORS
 
 _FIRST_WAIT_SECONDS: Final = 60.0
-_STOP_SECONDS: Final = 10.0
+_STOP_SECONDS: Final = 15.0  # of the agents, and of a last report
 _STALLED: Final = 75  # exit code between a worker and its parent
 _ALL: Final = "all"
 _BETWEEN: Final = "-"

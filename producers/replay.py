@@ -65,13 +65,30 @@ def run(settings: Settings, sequence: int, processors: Sequence[str] = ()) -> Re
 def run_range(settings: Settings, first: int, last: int, processors: Sequence[str] = ()) -> Iterator[Replayed]:
     """Send the ledgers of a range again, one at a time, down to the first one that is committed by then. Errors as `run`.
 
-    The highest goes first: of a range that ends beyond what there is, nothing is sent.
+    The highest goes first: of a range that ends beyond what there is, nothing is sent, which is a ConfigurationError.
     """
     _check_known(processors)
     for sequence in range(last, first - 1, -1):
         if sequence <= _cursor(settings):
             return
-        yield _run(settings, sequence, processors)
+        try:
+            sent = _run(settings, sequence, processors)
+        except IntegrityError as error:
+            if sequence == last and (newest := _newest(settings)) < last:
+                text = f"ledger {last} was not produced yet, the newest is {newest}"
+                raise ConfigurationError(text, hint=f"--to {newest}") from error
+            raise
+        yield sent
+
+
+def _newest(settings: Settings) -> int:
+    """The highest ledger among the last messages of the partitions of `ledgers`; 0 when they are empty."""
+    reader = kafka.TopicReader(settings.kafka, settings.kafka.topic(Topic.LEDGERS))
+    try:
+        ends = {partition: reader.watermarks(partition) for partition in range(settings.kafka.partitions)}
+        return max(_sequence(reader.one(at, high - 1)) or 0 if low < high else 0 for at, (low, high) in ends.items())
+    finally:
+        reader.close()
 
 
 def _run(settings: Settings, sequence: int, processors: Sequence[str]) -> Replayed:

@@ -16,8 +16,8 @@ from lumenstream.errors import ConfigurationError
 # Which of the options each benchmark reads; `all` reads every one.
 READ: Final = {
     "plans": ("rows", "keep"),
-    "ingest": ("ledgers", "workers", "depth"),
-    **dict.fromkeys(("backfill", "live", "sustained"), ("ledgers", "workers")),
+    **dict.fromkeys(("ingest", "backfill"), ("ledgers", "workers", "depth")),
+    **dict.fromkeys(("live", "sustained"), ("ledgers", "workers")),
 }
 OPTIONS: Final = frozenset(option for options in READ.values() for option in options)
 

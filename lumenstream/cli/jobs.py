@@ -153,24 +153,26 @@ def run_job(settings: Settings, request: Request, workers: int, sinks: int, log_
         ledgers = job.plan()
         if job.above is not None:
             sent = _send_above(settings, job.above, request.processors, stop, as_json)
-            if sent < job.above.ledgers:  # the rest was committed meanwhile
-                ledgers = job.plan(job.above.last - sent)
-        if not job.ranges:
-            what = "nothing is missing" if not request.rewrite else "the database has no ledger"
-            if as_json or not sent:
-                document = {"ledgers": 0, "ok": True, "sent_to_retry": sent}
-                _say(as_json, document, f"{what} between {request.start} and {request.end}")
-            return
-        if not as_json:
-            extent = f"{job.ranges[0].first} to {job.ranges[-1].last}"
-            typer.echo(f"{job.name}: {ledgers} ledgers in {len(job.ranges)} ranges, {extent}")
-        logs = log_dir or Path(tempfile.mkdtemp(prefix="lumenstream-backfill-"))
         try:
+            if job.above is not None and sent < job.above.ledgers:  # the rest was committed meanwhile
+                ledgers = job.plan(job.above.last - sent)
+            if not job.ranges:
+                what = "nothing is missing" if not request.rewrite else "the database has no ledger"
+                if as_json or not sent:
+                    document = {"ledgers": 0, "ok": True, "sent_to_retry": sent}
+                    _say(as_json, document, f"{what} between {request.start} and {request.end}")
+                return
+            if not as_json:
+                extent = f"{job.ranges[0].first} to {job.ranges[-1].last}"
+                typer.echo(f"{job.name}: {ledgers} ledgers in {len(job.ranges)} ranges, {extent}")
+            logs = log_dir or Path(tempfile.mkdtemp(prefix="lumenstream-backfill-"))
             with Helpers(settings, logs, workers, sinks) as helpers, Display(job.name, ledgers) as display:
                 summary = job.run(display.show, helpers.check)
-        except LumenstreamError:
+        except LumenstreamError as error:
             if job.cut_short is not None:
                 _tell(job.cut_short, as_json, sent)
+            elif sent and as_json:  # as text it has been said
+                typer.echo(orjson.dumps(_of_sent(str(error), sent)).decode())
             raise
     rest = "it begins again at --from" if request.rewrite else "it does what is left"
     report(summary, as_json, logs if workers or sinks else None, rest, sent)
@@ -191,13 +193,17 @@ def _send_above(settings: Settings, above: Range, processors: Sequence[str], sto
             if stop.is_set() and sent < above.ledgers:
                 raise LumenstreamError(f"interrupted before ledger {above.last - sent}", hint="run it again: it begins anew")
     except LumenstreamError as error:
-        document = {"ledgers": 0, "ok": False, "error": str(error), "sent_to_retry": sent}
-        _say(as_json, document, f"{sent} of {above.ledgers} ledgers above the cursor sent to ledgers.retry")
+        _say(as_json, _of_sent(str(error), sent), f"{sent} of {above.ledgers} ledgers above the cursor sent to ledgers.retry")
         raise
     if sent and not as_json:
         extent = Range(above.last - sent + 1, above.last)
         typer.echo(f"{sent} ledger{'' if sent == 1 else 's'} above the cursor sent to ledgers.retry: {extent}")
     return sent
+
+
+def _of_sent(error: str, sent: int) -> dict[str, Any]:
+    """What --json says of a replay that an error ended before its job began."""
+    return {"ledgers": 0, "ok": False, "error": error, "sent_to_retry": sent}
 
 
 def report(summary: Summary, as_json: bool, logs: Path | None, rest: str, sent: int = 0) -> None:

@@ -65,9 +65,11 @@ def main(arguments: list[str] | None = None) -> None:
     except LumenstreamError as error:
         from lumenstream import tracker  # here, because it takes the settings: `lumenstream --help` does without
 
-        tracker.report_end(error)
         hint = f" ({error.hint})" if error.hint else ""
-        print(f"error: {error}{hint}", file=sys.stderr)
-        sys.exit(int(error.exit_code))
+        print(f"error: {error}{hint}", file=sys.stderr, flush=True)
+        try:
+            tracker.report_end(error)
+        finally:  # also when somebody does not wait for the report
+            sys.exit(int(error.exit_code))
     except KeyboardInterrupt:
         sys.exit(int(ExitCode.OK))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, get_args
 
@@ -127,11 +128,15 @@ def test_options_of_another_source_are_refused(
     assert error.startswith(f"error: {refused} would do nothing with source lake") and "--source" in error
 
 
-def test_every_option_of_a_benchmark_is_read_by_one() -> None:
-    """Guards: a new option that no benchmark's list names would always be refused, or never."""
+def test_every_option_of_a_benchmark_is_read_by_those_that_its_help_names() -> None:
+    """Guards: an option that no benchmark's list names would never be refused, and `backfill --depth` always was."""
     command = getattr(typer.main.get_command(build()), "commands")["bench"]  # noqa: B009 (a group, typed as a command)
     shared = {option.setting for option in GLOBAL_OPTIONS} | {"name", "as_json"}
     assert {parameter.name for parameter in command.params} - shared == bench.OPTIONS
+    for parameter in command.params:
+        if parameter.name in bench.OPTIONS:
+            named = {name for name in BENCHMARKS if re.search(rf"\b{name}\b", parameter.help)}
+            assert named == {name for name, read in bench.READ.items() if parameter.name in read}, parameter.name
     assert set(bench.READ) <= set(BENCHMARKS)
 
 

@@ -199,6 +199,8 @@ def test_every_line_of_env_reaches_every_role_of_compose_and_breaks_none(monkeyp
     }
     hosts = {"LUMENSTREAM_HTTP__HOST": "127.0.0.1", "LUMENSTREAM_API__HOST": "127.0.0.1"}
     given = {"LUMENSTREAM_PRODUCER__BEGIN": "newest", "LUMENSTREAM_ARCHIVE__ENDPOINT": "http://s3:9000"}
+    another = {"SECURITY_PROTOCOL": "SASL_SSL", "SASL_MECHANISM": "PLAIN", "SSL_CA_LOCATION": "/ca.pem", "REPLICATION": "3"}
+    given |= {f"LUMENSTREAM_KAFKA__{name}": value for name, value in another.items()}  # of a Kafka elsewhere
     lines = ports | hosts | dict(dotenv_values(REPOSITORY / ".env.example")) | given
     monkeypatch.chdir(tmp_path)
     services = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
@@ -214,6 +216,8 @@ def test_every_line_of_env_reaches_every_role_of_compose_and_breaks_none(monkeyp
         assert (settings.producer.begin, settings.archive.endpoint) == ("newest", "http://s3:9000"), name
         assert settings.process.workers == 1, "more would need more memory, and ports that nobody asks"
         assert (settings.http.host, settings.api.host, settings.kafka.bootstrap) == ("0.0.0.0", "0.0.0.0", "kafka:9092"), name
+        assert (settings.kafka.security_protocol, settings.kafka.sasl_mechanism) == ("PLAINTEXT", ""), name
+        assert (settings.kafka.ssl_ca_location, settings.kafka.replication) == ("", 1), name
         assert "@database:5432/" in settings.database.url.get_secret_value(), name
         moved = {leaf.variable for leaf in leaves(settings, {}) if leaf.variable in ports and leaf.value == 9}
         assert moved == {"LUMENSTREAM_BACKFILL__HTTP_PORT"}, "which no service here listens on"

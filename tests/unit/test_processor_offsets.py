@@ -29,7 +29,7 @@ def test_nothing_is_committed_past_what_was_thrown_away(first: int, thrown_away:
     done = set(range(first + thrown_away, first + 6))
     assert offsets.processed(PLACE, done) == first
     assert offsets.held(PLACE, done) == first
-    offsets.sought(PLACE, first)
+    offsets.sought(PLACE)
     assert offsets.processed(PLACE, done) is None
     offsets.was_given(PLACE, range(first, first + 6))
     assert offsets.held(PLACE, done) == first
@@ -54,19 +54,18 @@ def test_partitions_are_apart() -> None:
     offsets.was_given(PLACE, [0, 1])
     offsets.was_given(other, [5])
     assert (offsets.processed(PLACE, {0}), offsets.processed(other, {5})) == (1, 6)
-    offsets.sought(other, 6)
+    offsets.sought(other)
     assert (offsets.processed(PLACE, {1}), offsets.processed(other, set())) == (2, None)
 
 
-def test_what_waits_is_counted_from_what_was_committed_until_something_is_given() -> None:
+def test_what_waits_is_counted_from_where_the_client_stands_until_something_is_given() -> None:
     offsets = Offsets()
-    assert offsets.behind(PLACE, 9) == 0  # never committed: where it begins is not known yet
-    offsets.sought(PLACE, 4)
-    assert offsets.behind(PLACE, 9) == 5
+    assert offsets.behind(PLACE, range(4, 9)) == 5
+    assert offsets.behind(PLACE, range(9, 9)) == 0  # the broker deleted all of it
     offsets.was_given(PLACE, [4, 5, 8])
-    assert (offsets.processed(PLACE, {4, 5}), offsets.behind(PLACE, 9)) == (8, 1)
-    offsets.sought(PLACE, None)
-    assert offsets.behind(PLACE, 9) == 0
+    assert offsets.behind(PLACE, range(9, 9)) == 5  # given, and not processed
+    assert (offsets.processed(PLACE, {4, 5}), offsets.behind(PLACE, range(9, 9))) == (8, 1)
+    offsets.sought(PLACE)
+    assert offsets.behind(PLACE, range(2, 9)) == 7
     offsets.was_given(PLACE, [2])
-    assert offsets.behind(PLACE, 9) == 7
-    assert offsets.behind(PLACE, 1) == 0  # an end that is known from earlier
+    assert offsets.behind(PLACE, range(3, 1)) == 0  # an end that is known from earlier
