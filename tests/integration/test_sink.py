@@ -15,6 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from lumenstream import metrics
 from lumenstream.embedded.processes import free_port
 from lumenstream.errors import FencedError
 from lumenstream.status import Endpoint, Monitor
@@ -134,6 +135,7 @@ def test_killed_anywhere_nothing_is_lost_or_written_twice(world: World, point: s
 
 
 def test_a_standby_takes_over_and_never_writes_before(world: World) -> None:
+    metrics.ASSIGNED_PARTITIONS.clear()  # of consumers that other tests ran in this process
     chain = make_chain(6, 100, 20)
     world.send(chain[:10])
     with program(world) as leader:
