@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
-from lumenstream.cli.options import refuse
+from lumenstream.cli.options import refuse, settings_of
 
 if TYPE_CHECKING:
     from lumenstream.settings import Settings
@@ -35,13 +35,16 @@ JsonOption = Annotated[bool, typer.Option("--json", help="a summary for programs
 _OF_SOURCES: Final = {"path": "files", "rpc_url": "rpc", "lake_url": "lake", "close_seconds": "sandbox", "seed": "sandbox"}
 
 
-def flags_of_source(source: str | None, path: Path | None, rpc_url: str | None, lake_url: str | None) -> dict[str, Any]:
-    """The four that name a ledger source, by setting: whoever takes one takes them all."""
-    return {"producer__source": source, "producer__path": path, "producer__rpc_url": rpc_url, "lake__url": lake_url}
+def settings_of_source(
+    ctx: typer.Context, source: str | None, path: Path | None, rpc_url: str | None, lake_url: str | None, **flags: Any
+) -> Settings:
+    """`settings_of` a command that reads a ledger source: whoever takes one of the four options that name it takes them all.
 
-
-def refuse_other_sources(ctx: typer.Context, settings: Settings) -> None:
-    """ConfigurationError for an option of another source than the one that the settings name."""
+    ConfigurationError for an option of another source than the one that the settings name.
+    """
+    named = {"producer__source": source, "producer__path": path, "producer__rpc_url": rpc_url, "lake__url": lake_url}
+    settings = settings_of(ctx, **named, **flags)
     used = settings.producer.source
-    others = [name for name, source in _OF_SOURCES.items() if source != used]
+    others = [name for name, only in _OF_SOURCES.items() if only != used]
     refuse(ctx, *others, where=f"with source {used}", hint="leave it out, or name its source: --source")
+    return settings

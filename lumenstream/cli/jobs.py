@@ -19,10 +19,9 @@ from lumenstream.cli.inputs import (
     PathOption,
     RpcOption,
     SourceOption,
-    flags_of_source,
-    refuse_other_sources,
+    settings_of_source,
 )
-from lumenstream.cli.options import PANEL_HISTORY, command, refuse, settings_of, start_logging
+from lumenstream.cli.options import PANEL_HISTORY, command, refuse, start_logging
 from lumenstream.errors import LumenstreamError
 
 if TYPE_CHECKING:
@@ -69,8 +68,7 @@ def backfill(
     Example: lumenstream backfill --start 63000000 --end 63100000 --source lake --network pubnet
     Example: lumenstream backfill --start 63000000 --end 63100000 --source lake --network pubnet --workers 0 --sinks 0
     """
-    settings = settings_of(ctx, **flags_of_source(source, path, rpc_url, lake_url))
-    refuse_other_sources(ctx, settings)
+    settings = settings_of_source(ctx, source, path, rpc_url, lake_url)
     start_logging(settings, "backfill")
     from producers.backfill import Request
 
@@ -105,10 +103,9 @@ def verify(
         refuse(ctx, "first", "last", where="with --checkpoint: the state is that of the cursor")
     else:
         refuse(ctx, "archive_url", "source", "path", "rpc_url", "lake_url", where="without --checkpoint")
-    settings = settings_of(ctx, **flags_of_source(source, path, rpc_url, lake_url), archive__url=archive_url)
+    settings = settings_of_source(ctx, source, path, rpc_url, lake_url, archive__url=archive_url)
     start_logging(settings, "verify")
     if checkpoint:
-        refuse_other_sources(ctx, settings)
         from lumenstream.cli import state
 
         state.verify_checkpoint(settings, as_json)

@@ -13,11 +13,10 @@ from lumenstream.cli.inputs import (
     PathOption,
     RpcOption,
     SourceOption,
-    flags_of_source,
-    refuse_other_sources,
+    settings_of_source,
 )
 from lumenstream.cli.jobs import LogOption, PauseOption, SinksOption, WorkersOption, run_job
-from lumenstream.cli.options import PANEL_HISTORY, command, refuse, settings_of, start_logging
+from lumenstream.cli.options import PANEL_HISTORY, command, refuse, start_logging
 from lumenstream.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -55,12 +54,11 @@ def replay(
     if ledger is not None:
         refuse(ctx, *_OF_JOBS, where="with --ledger: its message is copied, and sent to the workers that run")
     names = tuple(name.strip() for name in processors.split(",") if name.strip())
-    settings = settings_of(ctx, **flags_of_source(source, path, rpc_url, lake_url))
+    settings = settings_of_source(ctx, source, path, rpc_url, lake_url)
     start_logging(settings, "replay")
     if ledger is not None:
         _replay_one(settings, ledger, names, as_json)
         return
-    refuse_other_sources(ctx, settings)
     if first is None or last is None:
         raise ConfigurationError("which ledgers?", hint="give --ledger, or both --from and --to")
     from producers.backfill import Request

@@ -14,8 +14,7 @@ from lumenstream.cli.inputs import (
     PathOption,
     RpcOption,
     SourceOption,
-    flags_of_source,
-    refuse_other_sources,
+    settings_of_source,
 )
 from lumenstream.cli.options import PANEL_PIPELINE, PANEL_ROLES, command, refuse, settings_of, start_logging
 from lumenstream.errors import ConfigurationError
@@ -95,16 +94,18 @@ def produce(
     """
     if from_ledger is not None:
         refuse(ctx, "begin", where="with --from")
-    settings = settings_of(
+    settings = settings_of_source(
         ctx,
-        **flags_of_source(source, path, rpc_url, lake_url),
+        source,
+        path,
+        rpc_url,
+        lake_url,
         producer__from_ledger=from_ledger,
         producer__begin=begin,
         producer__http_port=port,
         sandbox__close_seconds=close_seconds,
         sandbox__seed=seed,
     )
-    refuse_other_sources(ctx, settings)
     start_logging(settings, "producer")
     from lumenstream import memory
     from producers import ledger
@@ -270,15 +271,17 @@ def up(
     Example: lumenstream up --source rpc --rpc-url http://127.0.0.1:8000 --network testnet --workers 2
     Example: lumenstream up --source lake --network pubnet --begin newest
     """
-    settings = settings_of(
+    settings = settings_of_source(
         ctx,
-        **flags_of_source(source, path, rpc_url, lake_url),
+        source,
+        path,
+        rpc_url,
+        lake_url,
         producer__begin=begin,
         process__processors=processors,
         process__workers=workers,
         archive__url=archive_url,
     )
-    refuse_other_sources(ctx, settings)
     from lumenstream.cli import state
     from lumenstream.demo import single_host
     from producers import sources

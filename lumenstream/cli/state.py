@@ -21,8 +21,7 @@ from lumenstream.cli.inputs import (
     PathOption,
     RpcOption,
     SourceOption,
-    flags_of_source,
-    refuse_other_sources,
+    settings_of_source,
 )
 from lumenstream.cli.options import PANEL_HISTORY, command, settings_of, start_logging
 from lumenstream.errors import IntegrityError, LumenstreamError
@@ -129,8 +128,7 @@ def rebuild_state(
 
     Example: lumenstream rebuild-state --network testnet --archive-url file:///archive --source files --path ledgers/
     """
-    settings = settings_of(ctx, **flags_of_source(source, path, rpc_url, lake_url), archive__url=archive_url)
-    refuse_other_sources(ctx, settings)
+    settings = settings_of_source(ctx, source, path, rpc_url, lake_url, archive__url=archive_url)
     start_logging(settings, "rebuild-state")
     from sinks.timescale import checkpoint as sink
 
