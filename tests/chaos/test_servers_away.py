@@ -195,6 +195,32 @@ def job_settings(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Setting
     return load_settings(backfill__http_port=0)
 
 
+def behind(settings: Settings, database_url: str, port: int) -> Settings:
+    """The same, with the database behind a proxy."""
+    url = SecretStr(through(database_url, port))
+    return settings.model_copy(update={"database": settings.database.model_copy(update={"url": url})})
+
+
+def between_ranges(cut: Callable[[], None]) -> Callable[[Progress], None]:
+    """Watches a job, and cuts once: when a range is done and the next is about to be sent."""
+    done = Event()
+
+    def watch(progress: Progress) -> None:
+        if not done.is_set() and progress.done_ranges and not progress.open_ranges:
+            done.set()
+            cut()
+
+    return watch
+
+
+def fill(settings: Settings, first: int, last: int, logs: Path, watch: Callable[[Progress], None], sinks: int = 1) -> None:
+    """A backfill in this process, with a worker and sinks of its own. All of it is done at its end."""
+    with Helpers(settings, logs, 1, sinks) as helpers, Job(settings, Request(first, last), Event()) as job:
+        job.plan()
+        summary = job.run(watch, helpers.check)
+    assert summary.ok and summary.done_ledgers == last - first + 1
+
+
 def server_errors(server: str) -> float:
     """How often this process has missed a server."""
     return REGISTRY.get_sample_value(SERVER_ERRORS, {"server": server}) or 0.0
@@ -226,19 +252,15 @@ def test_broker_unreachable_during_a_backfill(
     with ThreadPoolExecutor(1) as pool:
         away: list[Future[None]] = []
 
-        def watch(progress: Progress) -> None:
-            if not away and progress.done_ranges and not progress.open_ranges:  # the next range is about to be sent
-                proxy.cut()
-                away.append(pool.submit(bring_back))
+        def cut() -> None:
+            proxy.cut()
+            away.append(pool.submit(bring_back))
 
         try:
-            with Helpers(settings, tmp_path, 1, 1) as helpers, Job(settings, Request(first, last), Event()) as job:
-                job.plan()
-                summary = job.run(watch, helpers.check)
+            fill(settings, first, last, tmp_path, between_ranges(cut))
         finally:
             proxy.restore()
         away[0].result()
-    assert summary.ok and summary.done_ledgers == last - first + 1
     check(pipeline, baseline)
 
 
@@ -255,24 +277,16 @@ def test_database_unreachable_during_a_backfill(
     """For the sink, which gets its next range meanwhile, and for the command, which asks about it."""
     proxy = tcp_proxy(port_of(database_url))
     pipeline = finished(make_pipeline(environment=RANGE_BY_RANGE))
-    settings = job_settings(pipeline, monkeypatch)
-    behind = settings.database.model_copy(update={"url": SecretStr(through(database_url, proxy.port))})
-    settings, before = settings.model_copy(update={"database": behind}), server_errors("database")
+    settings, before = behind(job_settings(pipeline, monkeypatch), database_url, proxy.port), server_errors("database")
     first, last = some_ledgers(source, dice)
     dig(pipeline, first, last)
     print(f"ledgers {first} to {last} are missing")
-    away: list[Timer] = []
 
-    def watch(progress: Progress) -> None:
-        if not away and progress.done_ranges and not progress.open_ranges:  # the next range is about to be sent
-            proxy.cut()
-            away.append(Timer(JOB_OUTAGE_SECONDS, proxy.restore))
-            away[0].start()
+    def cut() -> None:
+        proxy.cut()
+        Timer(JOB_OUTAGE_SECONDS, proxy.restore).start()
 
-    with Helpers(settings, tmp_path, 1, 1) as helpers, Job(settings, Request(first, last), Event()) as job:
-        job.plan()
-        summary = job.run(watch, helpers.check)
-    assert summary.ok and summary.done_ledgers == last - first + 1
+    fill(settings, first, last, tmp_path, between_ranges(cut))
     assert server_errors("database") > before
     assert "waiting for the database" in (tmp_path / "backfill-sink-0.log").read_text()
     check(pipeline, baseline)
@@ -296,14 +310,7 @@ def test_connection_of_a_backfill_sink_cut(
         hit = dice.randint(1, last // RANGE_LEDGERS - first // RANGE_LEDGERS + 1)
         print(f"ledgers {first} to {last} are missing, cut {cut} {hit}")
         with StatementProxy(port_of(database_url), cut, hit) as proxy:
-            behind = settings.database.model_copy(update={"url": SecretStr(through(database_url, proxy.port))})
-            with (
-                running_sink(settings.model_copy(update={"database": behind})),
-                Helpers(settings, tmp_path, 1, 0) as helpers,
-                Job(settings, Request(first, last), Event()) as job,
-            ):
-                job.plan()
-                summary = job.run(lambda progress: None, helpers.check)
+            with running_sink(behind(settings, database_url, proxy.port)):
+                fill(settings, first, last, tmp_path, lambda progress: None, sinks=0)
             assert proxy.done.is_set(), "the connection was never cut"
-        assert summary.ok and summary.done_ledgers == last - first + 1
         check(pipeline, baseline)
