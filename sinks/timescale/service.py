@@ -10,6 +10,7 @@ import gc
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -82,18 +83,20 @@ class _Sink:
             if self._leadership.acquire(self._stop, self._stands_by):
                 self._lead()
         except BrokerUnreachableError as error:
-            self._wait("kafka", str(error))
+            self._wait("kafka", str(error), error)
         except UnreachableError as error:
-            self._wait("database", str(error))
+            self._wait("database", str(error), error)
         except psycopg.Error as error:
             if is_permanent(error):
                 raise LumenstreamError(
                     f"the database refuses what follows ledger {self._state.cursor}: {error.sqlstate} {error}",
                     hint="this would fail again, so nothing is retried; nothing of the ledger was written",
                 ) from error
-            self._wait("database", f"{error_class(error)}: {error}".strip())
+            self._wait("database", f"{error_class(error)}: {error}".strip(), error)
 
-    def _wait(self, server: str, text: str) -> None:
+    def _wait(self, server: str, text: str, error: Exception) -> None:
+        # The error of an aborted pipeline lives on in a circle of psycopg's own, and with it the window, until a full collection.
+        traceback.clear_frames(error.__traceback__)
         SERVER_ERRORS.labels(server).inc()
         self._state.phase = f"waiting for {server}"
         self._state.troubled(server, text)
